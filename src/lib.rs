@@ -1,0 +1,3 @@
+//! Paymaster pays social-protection payrolls: nobody twice, nobody forgotten, every end with evidence.
+
+pub mod domain;

@@ -1,0 +1,3 @@
+//! The `paymaster` program.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! The one integration test binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
+
+mod tidy;
