@@ -3,3 +3,4 @@
 //! The compiler enforces that a connector knows nothing of the service: this package does not depend on it.
 
 pub mod contract;
+pub mod http;

@@ -99,6 +99,11 @@ pub trait Connector: Send + Sync {
     /// Asks what became of the open instructions of a batch that left earlier. Never moves money.
     async fn inquire(&self, batch: &Batch, said: &mut dyn Said) -> Result<(), Failure>;
 
+    /// What the provider says our funding account with it holds; `None` where it does not tell.
+    async fn balance(&self) -> Result<Option<Money>, Failure> {
+        Ok(None)
+    }
+
     /// Verifies and translates one call to our door. Pure; the raw bytes are already stored.
     fn receive(&self, _call: &Callback) -> Result<Received, Failure> {
         Err(Failure::Refused(Reason::new(ReasonClass::Format, "no_callbacks", "this provider makes no callbacks")))
