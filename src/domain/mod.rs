@@ -1,6 +1,12 @@
 //! The rules, as pure functions of values: no clock, no randomness, no I/O, no logging.
 //! Deliberately not here: who calls them, and where anything is kept.
 
+pub mod account;
+pub mod columns;
+pub mod csv;
 pub mod disbursement;
 pub mod id;
+pub mod identity;
 pub mod judge;
+pub mod row;
+pub mod text;
