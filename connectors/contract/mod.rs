@@ -13,7 +13,7 @@ use async_trait::async_trait;
 pub use money::{AmountError, Currency, Money};
 pub use profile::{CallbackTrust, Dedupe, Finality, Inquiry, Profile, Silence};
 pub use reference::{REFERENCE_CHARS, Reference};
-pub use report::{About, Callback, Message, Outcome, Reason, ReasonClass, Received, Report, Source};
+pub use report::{About, Ask, Callback, Message, Outcome, Reason, ReasonClass, Received, Report, Source};
 
 /// One sum for one payee inside a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

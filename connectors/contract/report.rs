@@ -202,6 +202,15 @@ pub struct Callback {
 pub struct Received {
     /// What may be applied, as far as the profile trusts callbacks.
     pub reports: Vec<Report>,
-    /// The provider's names of batches to ask about now.
-    pub ask: Vec<String>,
+    /// What to ask about now.
+    pub ask: Vec<Ask>,
+}
+
+/// What a callback points at, as far as it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The batch that the provider knows by this name.
+    Batch(String),
+    /// One instruction.
+    Instruction(Reference),
 }
