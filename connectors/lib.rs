@@ -4,3 +4,5 @@
 
 pub mod contract;
 pub mod http;
+pub mod registry;
+pub mod sandbox;
