@@ -7,72 +7,11 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::faults::{Faults, Reason};
-use super::journal::{Entry, ItemLine, Journal, RequestLine};
+use super::journal::{self, Entry, ItemLine, Journal, RequestLine};
 use super::ledger::{Credit, Ledger};
+use super::request::{Asked, Rejection, Request, Stage};
 use super::wire::{self, Item, Refusal};
 use crate::contract::Money;
-
-/// How far a request has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// A batch that waits for its checker.
-    Created,
-    /// Being carried out.
-    Approved,
-    /// Carried out.
-    Completed,
-}
-
-/// A payment of a request that was not made.
-pub(super) struct Rejection {
-    pub(super) reference: Box<str>,
-    pub(super) payee: Box<str>,
-    pub(super) debit: std::sync::Arc<str>,
-    pub(super) reason: &'static Reason,
-    pub(super) at_micros: i64,
-}
-
-/// What a client asks to be carried out.
-pub(super) struct Asked {
-    pub(super) correlation: Option<Uuid>,
-    pub(super) callback: Option<String>,
-    pub(super) title: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) approved: bool,
-    pub(super) batch: bool,
-    pub(super) items: Vec<Item>,
-}
-
-/// An accepted request.
-pub(super) struct Request {
-    pub(super) correlation: Option<Uuid>,
-    pub(super) server: Uuid,
-    /// Batch id, or the operator's reference of a single payment.
-    pub(super) object: Box<str>,
-    /// Set for single payments only.
-    pub(super) number: Option<u64>,
-    pub(super) callback: Option<Box<str>>,
-    pub(super) title: Option<Box<str>>,
-    pub(super) description: Option<Box<str>>,
-    pub(super) stage: Stage,
-    pub(super) at_micros: i64,
-    pub(super) ended_micros: Option<i64>,
-    pub(super) items_count: usize,
-    /// Emptied when a batch ends; a single payment keeps its item to be shown.
-    pub(super) items: Vec<Item>,
-    next: usize,
-    /// Positions carried out before a restart.
-    done: HashSet<u32>,
-    pub(super) completions: Vec<u32>,
-    pub(super) rejections: Vec<Rejection>,
-}
-
-impl Request {
-    /// What the faults of this request are drawn by.
-    pub(super) fn key(&self) -> String {
-        self.correlation.map_or_else(|| self.object.to_string(), |id| id.to_string())
-    }
-}
 
 /// The operator's state.
 pub(super) struct Book {
@@ -134,7 +73,7 @@ impl Book {
             description: asked.description,
             approved: asked.approved,
             at_micros: now,
-            items: if self.journal.is_some() { asked.items.iter().map(item_line).collect() } else { Vec::new() },
+            items: if self.journal.is_some() { asked.items.iter().map(ItemLine::of).collect() } else { Vec::new() },
         };
         if let Some(journal) = &mut self.journal {
             journal.write_request(&line).map_err(disk)?;
@@ -257,7 +196,7 @@ impl Book {
             return Ok(());
         }
         let entry = match paid.map(|credit| self.ledger.credit(credit)) {
-            Ok(credit) => credit.map(|credit| credit_entry(request, position, credit)),
+            Ok(credit) => credit.map(|credit| Entry::credit(request, position, credit)),
             Err(reason) => Some(Entry::Rejected { request, position, reason: reason.text.to_owned(), at_micros: now }),
         };
         entry.map_or(Ok(()), |entry| self.write_entry(entry))
@@ -307,11 +246,14 @@ impl Book {
     fn replay(&mut self, entry: Entry) -> anyhow::Result<()> {
         match entry {
             Entry::Request(mut line) => {
-                let items = std::mem::take(&mut line.items).into_iter().map(item).collect::<anyhow::Result<_>>()?;
-                let ids = (uuid(line.correlation.as_deref())?, Uuid::try_parse(&line.server)?);
+                let items =
+                    std::mem::take(&mut line.items).into_iter().map(ItemLine::item).collect::<anyhow::Result<_>>()?;
+                let ids = (journal::uuid(line.correlation.as_deref())?, Uuid::try_parse(&line.server)?);
                 self.keep(line, ids, items);
             }
-            Entry::Approved { request, correlation } => self.mark_approved(request, uuid(correlation.as_deref())?),
+            Entry::Approved { request, correlation } => {
+                self.mark_approved(request, journal::uuid(correlation.as_deref())?)
+            }
             Entry::Credit { request, position, reference, payee, debit, amount_minor, number, at_micros } => {
                 let credit = Credit {
                     reference: reference.into(),
@@ -385,46 +327,6 @@ fn duplicate() -> Refusal {
 
 fn disk(error: std::io::Error) -> Refusal {
     Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "genericError", &error.to_string())
-}
-
-fn credit_entry(request: u32, position: u32, credit: &Credit) -> Entry {
-    Entry::Credit {
-        request,
-        position,
-        reference: credit.reference.to_string(),
-        payee: credit.payee.to_string(),
-        debit: credit.debit.to_string(),
-        amount_minor: credit.amount_minor,
-        number: credit.number,
-        at_micros: credit.at_micros,
-    }
-}
-
-fn item_line(item: &Item) -> ItemLine {
-    ItemLine {
-        reference: item.reference.to_string(),
-        payee: item.payee.to_string(),
-        debit: item.debit.to_string(),
-        kind: item.kind.to_owned(),
-        amount_minor: item.amount_minor,
-        refused: item.refused.map(|reason| reason.text.to_owned()),
-    }
-}
-
-fn item(line: ItemLine) -> anyhow::Result<Item> {
-    let kind = wire::kind(&line.kind).map_err(|_| anyhow::anyhow!("unknown kind `{}`", line.kind))?;
-    Ok(Item {
-        reference: line.reference.into(),
-        payee: line.payee.into(),
-        debit: line.debit.into(),
-        kind,
-        amount_minor: line.amount_minor,
-        refused: line.refused.as_deref().and_then(Reason::parse),
-    })
-}
-
-fn uuid(text: Option<&str>) -> anyhow::Result<Option<Uuid>> {
-    Ok(text.map(Uuid::try_parse).transpose()?)
 }
 
 /// A UUID of the request's place, its correlation id and its time: an operator that starts afresh must not

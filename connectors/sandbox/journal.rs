@@ -8,6 +8,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::faults::Reason;
+use super::ledger::Credit;
+use super::wire::{self, Item};
 
 /// The file inside the folder.
 const FILE_NAME: &str = "ledger.jsonl";
@@ -69,6 +74,56 @@ pub(super) enum Entry {
         request: u32,
         at_micros: i64,
     },
+}
+
+impl Entry {
+    pub(super) fn credit(request: u32, position: u32, credit: &Credit) -> Self {
+        Self::Credit {
+            request,
+            position,
+            reference: credit.reference.to_string(),
+            payee: credit.payee.to_string(),
+            debit: credit.debit.to_string(),
+            amount_minor: credit.amount_minor,
+            number: credit.number,
+            at_micros: credit.at_micros,
+        }
+    }
+}
+
+impl ItemLine {
+    pub(super) fn of(item: &Item) -> Self {
+        Self {
+            reference: item.reference.to_string(),
+            payee: item.payee.to_string(),
+            debit: item.debit.to_string(),
+            kind: item.kind.to_owned(),
+            amount_minor: item.amount_minor,
+            refused: item.refused.map(|reason| reason.text.to_owned()),
+        }
+    }
+
+    pub(super) fn item(self) -> anyhow::Result<Item> {
+        let kind = wire::kind(&self.kind).map_err(|_| anyhow::anyhow!("unknown kind `{}`", self.kind))?;
+        // A refusal that cannot be read must not turn into a payment.
+        let refused = match self.refused {
+            Some(text) => Some(Reason::parse(&text).with_context(|| format!("unknown reason `{text}`"))?),
+            None => None,
+        };
+        Ok(Item {
+            reference: self.reference.into(),
+            payee: self.payee.into(),
+            debit: self.debit.into(),
+            kind,
+            amount_minor: self.amount_minor,
+            refused,
+        })
+    }
+}
+
+/// Reads a UUID that may be missing.
+pub(super) fn uuid(text: Option<&str>) -> anyhow::Result<Option<Uuid>> {
+    Ok(text.map(Uuid::try_parse).transpose()?)
 }
 
 /// The open file.

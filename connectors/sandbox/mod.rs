@@ -11,6 +11,7 @@ mod journal;
 mod ledger;
 mod operator;
 mod registry;
+mod request;
 #[cfg(test)]
 mod tests;
 mod views;

@@ -15,9 +15,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::book::{Asked, Book};
+use super::book::Book;
 use super::cut::Cut;
 use super::faults::Faults;
+use super::request::{Asked, Request as Accepted};
 use super::wire::{self, Item, Patch, Posted, PostedBatch, Refusal};
 use super::{admin, execute, views};
 
@@ -242,7 +243,7 @@ fn take(
     let payee_loses_reply = faults.loses_single_reply(payee);
     let mut book = operator.book();
     let index = book.accept(asked, super::now_micros())?;
-    let key = book.request(index).map(super::book::Request::key).unwrap_or_default();
+    let key = book.request(index).map(Accepted::key).unwrap_or_default();
     let state = book.request(index).map(views::state_of).unwrap_or_default();
     let first_lost = batch && book.replies_lost < faults.lose_first_replies;
     book.replies_lost += u32::from(first_lost);

@@ -12,10 +12,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::book::{Book, Rejection, Request, Stage};
+use super::book::Book;
 use super::faults::PAYEE_UNKNOWN_SUFFIX;
 use super::ledger::Credit;
 use super::operator::Operator;
+use super::request::{Rejection, Request, Stage};
 use super::wire::{self, Refusal};
 use crate::contract::{Currency, Money};
 
