@@ -5,6 +5,8 @@
 pub mod contract;
 pub mod http;
 pub mod mobile_money;
+pub mod registry;
+pub mod sandbox;
 
 use contract::{Connector, Failure};
 use serde_json::Value;
