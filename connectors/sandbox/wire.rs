@@ -40,7 +40,8 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, category: &'static str, code: &'static str, text: &str) -> Self {
-        Self { status, category, code, text: text.to_owned(), parameters: Vec::new() }
+        let text = text.chars().take(TEXT_CHARS_MAX).collect();
+        Self { status, category, code, text, parameters: Vec::new() }
     }
 
     pub(super) fn invalid(code: &'static str, text: impl AsRef<str>) -> Self {
