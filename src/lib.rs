@@ -1,4 +1,8 @@
 //! Paymaster pays social-protection payrolls: nobody twice, nobody forgotten, every end with evidence.
 
+pub mod clock;
 pub mod domain;
+pub mod engine;
+pub mod jobs;
 pub mod sample;
+pub mod store;

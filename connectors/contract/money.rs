@@ -107,7 +107,8 @@ impl Money {
         if !is_plain(text) {
             return Err(AmountError::NotPlain);
         }
-        let decimal: Decimal = text.parse().map_err(|_| AmountError::TooLarge)?;
+        // The other reader rounds what has more digits than it can hold.
+        let decimal = Decimal::from_str_exact(text).map_err(|_| AmountError::TooLarge)?;
         let money = Self::from_decimal(decimal, currency)?;
         if money.minor == 0 { Err(AmountError::NotPositive) } else { Ok(money) }
     }
@@ -198,6 +199,7 @@ mod tests {
             ("5.", NotPlain),
             ("92233720368547758.08", TooLarge),
             ("99999999999999999999999999999999999999", TooLarge),
+            ("10.0000000000000000000000000000000001", TooLarge),
         ];
         for (text, wanted) in cases {
             assert_eq!(parse(text, "KES"), Err(wanted), "{text}");

@@ -132,32 +132,42 @@ impl Columns {
         self.order.len()
     }
 
-    /// Appends the header of the reject file: why first, then the columns of the file in its own order.
-    pub fn write_reject_header(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(REJECT_COLUMNS.join(",").as_bytes());
-        for column in self.order.iter().flatten() {
-            out.push(b',');
-            out.extend_from_slice(column.name().as_bytes());
+    /// Appends a row's cells in the order of `Column::ALL`, unchanged, spaces and wrong characters too, so that a
+    /// mended reject file can be sent again. A row with too few or too many cells keeps them as they stand.
+    pub fn write_row(&self, row: &Record<'_>, out: &mut Vec<u8>) {
+        if row.len() == self.count() {
+            let cell = |column| self.index(column).and_then(|index| row.field(index)).unwrap_or_default();
+            return write_cells(Column::ALL.into_iter().map(cell), out);
         }
-        out.extend_from_slice(b"\r\n");
+        let own = |(index, _): &(usize, &[u8])| !matches!(self.order.get(*index), Some(None));
+        write_cells(row.fields().enumerate().filter(own).map(|(_, cell)| cell), out);
     }
+}
 
-    /// Appends a refused row as the reject file has it. Its cells are unchanged, spaces and wrong
-    /// characters too, so that a mended file can be sent again. The reasons stand in front because a row
-    /// with too few or too many cells would push them out of their columns.
-    pub fn write_reject(&self, row: &Record<'_>, code: &str, text: &str, out: &mut Vec<u8>) {
-        write_cell(row.line().to_string().as_bytes(), out);
-        out.push(b',');
-        write_cell(code.as_bytes(), out);
-        out.push(b',');
-        write_cell(text.as_bytes(), out);
-        for (index, cell) in row.fields().enumerate() {
-            if !matches!(self.order.get(index), Some(None)) {
-                out.push(b',');
-                write_cell(cell, out);
-            }
+/// The header of every reject file: why first, because a row with too many cells would push it out of place.
+pub fn reject_header() -> Vec<u8> {
+    let names = REJECT_COLUMNS.into_iter().chain(Column::ALL.map(Column::name));
+    let mut out = Vec::new();
+    write_cells(names.map(str::as_bytes), &mut out);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Appends one row of a reject file; `cells` is what [`Columns::write_row`] or [`write_cells`] made.
+pub fn write_reject(line: i64, code: &str, text: &str, cells: &[u8], out: &mut Vec<u8>) {
+    write_cells([line.to_string().as_bytes(), code.as_bytes(), text.as_bytes()].into_iter(), out);
+    out.push(b',');
+    out.extend_from_slice(cells);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes cells with commas between them.
+pub fn write_cells<'a>(cells: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    for (position, cell) in cells.enumerate() {
+        if position > 0 {
+            out.push(b',');
         }
-        out.extend_from_slice(b"\r\n");
+        write_cell(cell, out);
     }
 }
 

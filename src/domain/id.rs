@@ -35,6 +35,8 @@ kinds! {
     Tenant = "ten",
     /// A social programme of a tenant.
     Programme = "prg",
+    /// A period a programme pays for.
+    Cycle = "cyc",
     /// Who is owed what in one cycle.
     Payroll = "prl",
     /// What one provider gets at once.

@@ -2,11 +2,13 @@
 //! Deliberately not here: who calls them, and where anything is kept.
 
 pub mod account;
+pub mod batch;
 pub mod columns;
 pub mod csv;
 pub mod disbursement;
 pub mod id;
 pub mod identity;
 pub mod judge;
+pub mod payroll;
 pub mod row;
 pub mod text;

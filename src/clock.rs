@@ -1,0 +1,50 @@
+//! The only place that asks the time or draws randomness.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use ring::rand::SecureRandom;
+
+/// Where the time comes from. Ask once per verb and pass it down.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// The machine's clock.
+    #[default]
+    System,
+    /// A clock that a test moves by hand.
+    Fixed(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Microseconds since 1970 UTC.
+    pub fn now(&self) -> i64 {
+        match self {
+            Self::System => {
+                #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the time")]
+                let now = std::time::SystemTime::now();
+                let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+            }
+            Self::Fixed(micros) => micros.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Time that only goes forward, for leases.
+    pub fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// Random bytes that nobody can guess.
+pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("no randomness"))?;
+    Ok(bytes)
+}
+
+/// An instant as RFC 3339 in UTC, as APIs and reports show it.
+pub fn rfc3339(micros: i64) -> String {
+    let instant = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    instant.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}

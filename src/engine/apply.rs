@@ -1,0 +1,452 @@
+//! The one function that applies what providers said: judge each report, step, then save set by set.
+//!
+//! Everything happens in one unit of work under the batch's lock: evidence, moves, ledger, journal, and the
+//! messages to the registry that tell of new ends. Deliberately not here: asking, sending, and states' rules.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use paymaster_connectors::contract::{About, Message, Money, Outcome, Reason, Report};
+
+use super::Engine;
+use crate::domain::batch::{BatchState, effective};
+use crate::domain::disbursement::{Move, State, step};
+use crate::domain::id::{Batch, Id, Tenant};
+use crate::domain::judge::{Attempt, Contradiction, Verdict, judge};
+use crate::domain::payroll::{PayrollMove, PayrollState};
+use crate::store::batch::{self, BatchRow};
+use crate::store::db::Tx;
+use crate::store::disbursement::{self, Departure, Ends};
+use crate::store::evidence::{self, NewEvidence};
+use crate::store::ledger::{self, Account, Entry};
+use crate::store::notes::{self, ExceptionRow, Fact};
+use crate::store::payroll::{self, Total};
+use crate::store::publication::{self, PublicationRow};
+use crate::store::{Numbers, party};
+
+/// Most ends one message to the registry tells of; the standard's limit.
+const PUBLICATION_ITEMS_MAX: usize = 1_000;
+
+/// What was instructed, by number: a report that says otherwise is a contradiction.
+pub(super) type Facts = HashMap<i64, (Money, String)>;
+
+/// A message with its reports.
+pub(super) type Spoken = (Message, Vec<Report>);
+
+/// What applying came to, for the worker that goes on with the batch.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Numbers the provider does not have, and that may still arrive.
+    pub absent: Vec<i64>,
+    /// The provider has nothing of the batch, and it may still arrive.
+    pub batch_absent: bool,
+    /// Numbers that were provably never begun.
+    pub not_sent: Vec<i64>,
+}
+
+/// Numbers of rows that move alike, and where each stands in the evidence.
+type Alike = (Vec<i64>, Vec<i64>);
+
+/// One row while a flush is applied.
+struct Row {
+    own: State,
+    now: State,
+    amount_minor: i64,
+    end: Option<(i64, i64)>,
+    departure: Option<Departure>,
+}
+
+struct Work<'a> {
+    engine: &'a Engine,
+    batch: BatchRow,
+    facts: &'a Facts,
+    rows: BTreeMap<i64, Row>,
+    now: i64,
+    applied: Applied,
+    exceptions: Vec<(&'static str, i64, i64)>,
+}
+
+impl Engine {
+    /// Applies messages about one batch. `holding` is the epoch of a worker whose lease is renewed by it.
+    pub(super) async fn apply(
+        &self,
+        id: Id<Batch>,
+        facts: &Facts,
+        spoken: &[Spoken],
+        holding: Option<i64>,
+    ) -> Result<Applied> {
+        let now = self.clock.now();
+        let reports: usize = spoken.iter().map(|(_, reports)| reports.len()).sum();
+        let needed = spoken.len() * 4 + facts.len() / PUBLICATION_ITEMS_MAX + reports / PUBLICATION_ITEMS_MAX + 16;
+        let mut numbers = self.store.draw(needed, now).await?;
+        let mut tx = self.store.begin().await?;
+        let row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
+        if let Some(epoch) = holding {
+            anyhow::ensure!(row.epoch == epoch, "another worker has taken the batch");
+        }
+        let evidence = self.keep(&mut tx, &row, spoken, &mut numbers, now).await?;
+        let wanted = instruction_numbers(self, spoken);
+        let standings = disbursement::standings(&mut tx, id, &wanted).await?;
+        let rows = standings.into_iter().map(|(number, own, amount_minor)| (number, Row::new(own, amount_minor)));
+        let mut work = Work {
+            engine: self,
+            batch: row,
+            facts,
+            rows: rows.collect(),
+            now,
+            applied: Applied::default(),
+            exceptions: vec![],
+        };
+        for ((message, reports), evidence) in spoken.iter().zip(&evidence) {
+            for (position, report) in reports.iter().enumerate() {
+                let at = (*evidence, i64::try_from(position)?);
+                match report.about {
+                    About::Instruction(reference) => work.instruction(reference.number(), message, report, at)?,
+                    About::Batch => work.whole_batch(&mut tx, message, report, at).await?,
+                }
+            }
+        }
+        if let Some(lease) = holding.map(|_| self.lease.lease_micros) {
+            work.batch.lease_until = now + lease;
+        }
+        let applied = work.save(&mut tx, &mut numbers).await?;
+        tx.commit().await?;
+        Ok(applied)
+    }
+
+    async fn keep(
+        &self,
+        tx: &mut Tx,
+        row: &BatchRow,
+        spoken: &[Spoken],
+        numbers: &mut Numbers,
+        now: i64,
+    ) -> Result<Vec<i64>> {
+        let mut all = Vec::with_capacity(spoken.len());
+        for (message, _) in spoken {
+            all.push(NewEvidence {
+                id: Id::new(numbers.take()?),
+                kind: "message",
+                source: message.source.name(),
+                origin: &message.origin,
+                bytes: &message.bytes,
+            });
+        }
+        evidence::insert(tx, &self.store.keys, (row.programme, row.id), &all, now).await?;
+        Ok(all.iter().map(|one| one.id.number()).collect())
+    }
+}
+
+fn instruction_numbers(engine: &Engine, spoken: &[Spoken]) -> Vec<i64> {
+    let abouts = spoken.iter().flat_map(|(_, reports)| reports).map(|report| report.about);
+    let mut numbers: Vec<i64> = abouts
+        .filter_map(|about| match about {
+            About::Instruction(reference) if reference.tag() == engine.store.tag => Some(reference.number()),
+            _ => None,
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+impl Row {
+    fn new(own: State, amount_minor: i64) -> Self {
+        Self { own, now: own, amount_minor, end: None, departure: None }
+    }
+}
+
+impl Work<'_> {
+    fn instruction(&mut self, number: i64, message: &Message, report: &Report, at: (i64, i64)) -> Result<()> {
+        let (Some(row), Some((amount, account))) = (self.rows.get_mut(&number), self.facts.get(&number)) else {
+            self.exceptions.push(("foreign_reference", self.batch.id.number(), at.0));
+            return Ok(());
+        };
+        let provider = self.engine.provider(&self.batch.provider)?;
+        let attempt = attempt(&self.batch, effective(row.now, self.batch.state), *amount, account);
+        let verdict = judge(&attempt, report, message.source, provider.connector.profile(), self.now);
+        let asked = match verdict {
+            Verdict::Move(asked) => asked,
+            Verdict::Repeat => return Ok(()),
+            Verdict::Inconclusive => {
+                if report.outcome == Outcome::Absent {
+                    self.applied.absent.push(number);
+                }
+                return Ok(());
+            }
+            Verdict::Contradiction(contradiction) => {
+                self.exceptions.push((contradiction.code(), number, at.0));
+                return Ok(());
+            }
+        };
+        if asked == Move::Requeue {
+            self.applied.not_sent.push(number);
+            return Ok(());
+        }
+        row.now = step(effective(row.now, self.batch.state), asked)?;
+        row.note(number, report, at);
+        Ok(())
+    }
+
+    async fn whole_batch(&mut self, tx: &mut Tx, message: &Message, report: &Report, at: (i64, i64)) -> Result<()> {
+        if self.batch.provider_reference.is_none() {
+            self.batch.provider_reference.clone_from(&report.provider_reference);
+        }
+        let provider = self.engine.provider(&self.batch.provider)?;
+        let followers = self.batch.state.of_followers();
+        let sum = Money::new(self.batch.total.sum_minor, self.batch.currency);
+        let verdict = judge(
+            &attempt(&self.batch, followers, sum, ""),
+            report,
+            message.source,
+            provider.connector.profile(),
+            self.now,
+        );
+        match verdict {
+            Verdict::Move(Move::Requeue) | Verdict::Repeat => {}
+            Verdict::Move(asked) => {
+                let to = step(followers, asked)?;
+                match BatchState::giving(to) {
+                    Some(state) => self.batch.state = state,
+                    None => self.end_followers(tx, to, report, at.0).await?,
+                }
+            }
+            Verdict::Inconclusive => self.applied.batch_absent |= report.outcome == Outcome::Absent,
+            Verdict::Contradiction(Contradiction::SettledAfterRejected) if self.batch.open.payments == 0 => {}
+            Verdict::Contradiction(contradiction) => {
+                self.exceptions.push((contradiction.code(), self.batch.id.number(), at.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// A report on the batch speaks for every row that still follows it.
+    async fn end_followers(&mut self, tx: &mut Tx, to: State, report: &Report, evidence: i64) -> Result<()> {
+        let members = disbursement::members(tx, self.batch.id, self.batch.numbers).await?;
+        let followers = members.into_iter().filter(|member| member.state == State::Queued);
+        for (position, member) in followers.enumerate() {
+            let row = self.rows.entry(member.number).or_insert_with(|| Row::new(member.state, member.amount_minor));
+            if row.now == State::Queued {
+                row.now = to;
+                row.note(member.number, report, (evidence, i64::try_from(position)?));
+            }
+        }
+        Ok(())
+    }
+
+    async fn save(mut self, tx: &mut Tx, numbers: &mut Numbers) -> Result<Applied> {
+        let tenant = party::tenant_of(tx, self.batch.programme).await?;
+        self.save_rows(tx).await?;
+        self.post(tx, tenant, numbers).await?;
+        self.publish(tx, tenant, numbers).await?;
+        self.open_exceptions(tx, tenant).await?;
+        if self.batch.open.payments == 0 {
+            self.batch.state = BatchState::Completed;
+            self.batch.due_at = None;
+        }
+        batch::save(tx, &self.batch).await?;
+        if self.batch.state == BatchState::Completed {
+            self.complete_payroll(tx, numbers).await?;
+        }
+        Ok(self.applied)
+    }
+
+    /// Rows that move alike are written together.
+    async fn save_rows(&mut self, tx: &mut Tx) -> Result<()> {
+        let mut alike: BTreeMap<(State, State, i64), Alike> = BTreeMap::new();
+        let mut departures = Vec::new();
+        for (number, row) in &mut self.rows {
+            departures.extend(row.departure.take());
+            if row.own != row.now {
+                let (evidence, position) = row.end.unwrap_or_default();
+                let group = alike.entry((row.own, row.now, evidence)).or_default();
+                group.0.push(*number);
+                group.1.push(position);
+            }
+        }
+        for ((from, to, evidence), (moved, positions)) in &alike {
+            if *evidence == 0 {
+                disbursement::set_state(tx, self.batch.id, moved, *from, *to).await?;
+            } else {
+                let ends = Ends { numbers: moved, positions, from: *from, to: *to, evidence: Id::new(*evidence) };
+                disbursement::end(tx, self.batch.id, &ends).await?;
+            }
+        }
+        if !departures.is_empty() {
+            let keys = &self.engine.store.keys;
+            for departure in &mut departures {
+                departure.sealed = keys.seal(&departure.sealed);
+            }
+            disbursement::insert_departures(tx, self.batch.payroll, &departures).await?;
+        }
+        Ok(())
+    }
+
+    /// Ledger and journal, one line for each kind of move, and the batch's counts.
+    async fn post(&mut self, tx: &mut Tx, tenant: Id<Tenant>, numbers: &mut Numbers) -> Result<()> {
+        let mut moved: BTreeMap<(bool, State), (Total, i64)> = BTreeMap::new();
+        for row in self.rows.values().filter(|row| row.own != row.now && row.now.is_final()) {
+            let evidence = row.end.map_or(0, |(evidence, _)| evidence);
+            let entry = moved.entry((row.own == State::Settled, row.now)).or_insert((Total::default(), evidence));
+            entry.0 = entry.0.with(row.amount_minor).context("the sum is too large")?;
+        }
+        for ((was_settled, to), (total, evidence)) in moved {
+            self.count(was_settled, to, total)?;
+            let (debit, event) = match to {
+                State::Settled => (Account::Paid, "batch.settled"),
+                State::Returned => (Account::Returned, "batch.returned"),
+                _ => (Account::Available, "batch.rejected"),
+            };
+            let credit = if was_settled { Account::Paid } else { Account::InTransit };
+            let entry = Entry {
+                programme: self.batch.programme,
+                currency: self.batch.currency,
+                provider: &self.batch.provider,
+                debit,
+                credit,
+                amount_minor: total.sum_minor,
+                payroll: Some(self.batch.payroll.number()),
+                batch: Some(self.batch.id.number()),
+                evidence: Some(evidence),
+            };
+            ledger::post(tx, numbers.take()?, &entry, self.now).await?;
+            let subject = self.batch.id.number();
+            let fact = Fact { event, subject, actor: "engine", total, evidence: Some(evidence), ..Fact::default() };
+            notes::journal(tx, numbers.take()?, tenant, &fact, self.now).await?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, was_settled: bool, to: State, total: Total) -> Result<()> {
+        let from = if was_settled { &mut self.batch.settled } else { &mut self.batch.open };
+        from.payments -= total.payments;
+        from.sum_minor -= total.sum_minor;
+        let into = match to {
+            State::Settled => &mut self.batch.settled,
+            State::Returned => &mut self.batch.returned,
+            _ => &mut self.batch.rejected,
+        };
+        *into = into.and(total).context("the sum is too large")?;
+        self.batch.attempts = 0;
+        Ok(())
+    }
+
+    /// New ends are told to the registry, in ranges of one evidence each.
+    async fn publish(&mut self, tx: &mut Tx, tenant: Id<Tenant>, numbers: &mut Numbers) -> Result<()> {
+        if self.engine.registry.is_none() {
+            return Ok(());
+        }
+        let mut ended: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (number, row) in &self.rows {
+            if let (true, Some((evidence, _))) = (row.own != row.now, row.end) {
+                ended.entry(evidence).or_default().push(*number);
+            }
+        }
+        let mut publications = Vec::new();
+        for (evidence, all) in &ended {
+            for range in all.chunks(PUBLICATION_ITEMS_MAX) {
+                self.batch.publications += 1;
+                publications.push(PublicationRow {
+                    id: Id::new(numbers.take()?),
+                    tenant,
+                    programme: self.batch.programme,
+                    payroll: self.batch.payroll,
+                    batch: self.batch.id,
+                    sequence: self.batch.publications,
+                    evidence: *evidence,
+                    numbers: (range[0], range[range.len() - 1]),
+                    items: i64::try_from(range.len())?,
+                    state: String::from("open"),
+                    attempts: 0,
+                    last_error: None,
+                    created_at: self.now,
+                    acknowledged_at: None,
+                });
+            }
+        }
+        publication::insert(tx, &publications).await
+    }
+
+    async fn open_exceptions(&mut self, tx: &mut Tx, tenant: Id<Tenant>) -> Result<()> {
+        for (code, subject, evidence) in std::mem::take(&mut self.exceptions) {
+            let id = Id::new(self.engine.store.allot_in(tx, 1, self.now).await?);
+            let exception = ExceptionRow {
+                id,
+                programme: self.batch.programme,
+                code: code.to_owned(),
+                subject,
+                provider: self.batch.provider.clone(),
+                evidence,
+                detail: String::from("the provider contradicts what is known; nothing was overwritten"),
+                opened_at: self.now,
+            };
+            if notes::open_exception(tx, tenant, &exception).await? {
+                tracing::warn!(exception.code = code, batch.id = %self.batch.id, "exception opened");
+            }
+        }
+        Ok(())
+    }
+
+    async fn complete_payroll(&self, tx: &mut Tx, numbers: &mut Numbers) -> Result<()> {
+        let row = payroll::lock(tx, self.batch.payroll).await?;
+        let Some(to) = row.state.step(PayrollMove::Complete) else { return Ok(()) };
+        // Rows that are held are in no batch's count, and keep their payroll open.
+        if batch::incomplete(tx, row.id).await? != (0, row.accepted.payments) {
+            return Ok(());
+        }
+        debug_assert_eq!(to, PayrollState::Completed);
+        payroll::set_state(tx, row.id, row.state, to).await?;
+        payroll::set_completed_at(tx, row.id, self.now).await?;
+        let fact = Fact {
+            event: "payroll.completed",
+            subject: row.id.number(),
+            actor: "engine",
+            total: row.accepted,
+            ..Fact::default()
+        };
+        notes::journal(tx, numbers.take()?, row.tenant, &fact, self.now).await
+    }
+}
+
+impl Row {
+    /// Remembers what proves an end, and what departs from the batch alone.
+    fn note(&mut self, number: i64, report: &Report, at: (i64, i64)) {
+        let returned_later = self.now == State::Returned && (self.own == State::Settled || self.end.is_some());
+        if self.now.is_final() && !returned_later {
+            self.end = Some(at);
+        }
+        let reason = match &report.outcome {
+            Outcome::Rejected(reason) | Outcome::Returned(reason) => Some(reason.clone()),
+            Outcome::Absent => Some(Reason::new(
+                paymaster_connectors::contract::ReasonClass::NeverArrived,
+                "never_arrived",
+                "the provider does not have it, and no copy can arrive any more",
+            )),
+            _ => None,
+        };
+        // What a provider calls a settled payment is in the evidence; only open or unusual rows keep it here.
+        let named = if self.now == State::Accepted { report.provider_reference.clone() } else { None };
+        if reason.is_none() && named.is_none() {
+            return;
+        }
+        let text = reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default();
+        self.departure = Some(Departure {
+            number,
+            reason: reason.map(|reason| (reason.class.name(), reason.code)),
+            provider_reference: named,
+            return_evidence: returned_later.then_some(at.0),
+            sealed: text.into_bytes(),
+        });
+    }
+}
+
+fn attempt<'a>(batch: &BatchRow, state: State, amount: Money, payee_account: &'a str) -> Attempt<'a> {
+    Attempt {
+        state,
+        copies: u32::try_from(batch.copies).unwrap_or(u32::MAX),
+        last_copy_at: batch.last_copy_at,
+        fence_at: batch.fence_at,
+        amount,
+        payee_account,
+    }
+}

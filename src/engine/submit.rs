@@ -1,0 +1,373 @@
+//! Sends a batch: the durable intent first, then one attempt, then what came of it.
+//!
+//! A crash between the intent and the end of it is a doubt, never a batch to send again.
+
+use anyhow::{Context, Result};
+use paymaster_connectors::contract::{
+    self, Failure, Instruction, Message, Outcome, Reason, ReasonClass, Report, Source,
+};
+
+use super::Engine;
+use super::apply::Facts;
+use super::said::{Ear, EngineGate, Hold};
+use crate::domain::batch::{BatchState, backoff, may_resend};
+use crate::domain::disbursement::State;
+use crate::domain::id::{Batch, Id};
+use crate::engine::intake::Payee;
+use crate::store::batch::{self, BatchRow};
+use crate::store::db::Tx;
+use crate::store::disbursement::{self, Member};
+use crate::store::evidence::{self, NewEvidence};
+use crate::store::ledger::{self, Account, Entry};
+use crate::store::notes::{self, ExceptionRow, Fact};
+use crate::store::{Numbers, party};
+
+/// Pause before the first repeat of a send that provably did not go out, and the longest.
+const RESUBMIT_MICROS: (i64, i64) = (1_000_000, 300_000_000);
+
+/// A batch that may be sent now, by this worker.
+struct Claimed {
+    row: BatchRow,
+    batch: contract::Batch,
+    wire: Vec<u8>,
+    facts: Facts,
+    hold: Hold,
+}
+
+impl Engine {
+    /// Sends a sealed batch for the first time. Nothing due is success.
+    pub(super) async fn submit_batch(&self, id: Id<Batch>) -> Result<()> {
+        match self.claim(id, None).await? {
+            Some(claimed) => self.send(claimed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the same bytes again under the same references, only what the provider says it does not have.
+    pub(super) async fn resend_batch(&self, id: Id<Batch>, only: &[i64]) -> Result<()> {
+        match self.claim(id, Some(only)).await? {
+            Some(claimed) => self.send(claimed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The durable intent: state, copy, fence, lease, ledger and the exact bytes, in one unit of work.
+    async fn claim(&self, id: Id<Batch>, again: Option<&[i64]>) -> Result<Option<Claimed>> {
+        let (began, now) = (self.clock.monotonic(), self.clock.now());
+        let mut numbers = self.store.draw(4, now).await?;
+        let mut tx = self.store.begin().await?;
+        let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(None) };
+        let profile = self.provider(&row.provider)?.connector.profile();
+        let legal = match again {
+            None => row.state == BatchState::Sealed,
+            Some(_) => row.state == BatchState::InDoubt && may_resend(profile, row.first_copy_at, now),
+        };
+        let stopped = notes::is_stopped(&mut tx, row.payroll, &row.provider, row.programme).await?;
+        if !legal || stopped || row.lease_until > now {
+            return Ok(None);
+        }
+        let members = disbursement::members(&mut tx, id, row.numbers).await?;
+        if content_hash(self.store.tag, &members) != row.content_hash {
+            self.block(&mut tx, &mut row, "content_changed", &mut numbers).await?;
+            tx.commit().await?;
+            return Ok(None);
+        }
+        let mut open = members;
+        open.retain(|member| member.state == State::Queued && again.is_none_or(|only| only.contains(&member.number)));
+        let batch = self.outgoing(&mut tx, &row, open).await?;
+        let wire = match self.wire(&mut tx, &mut row, &batch, &mut numbers).await? {
+            Ok(wire) => wire,
+            Err(failure) => {
+                tracing::error!(batch.id = %id, failure = %failure, "the batch cannot be written for this provider");
+                self.block(&mut tx, &mut row, "cannot_be_written", &mut numbers).await?;
+                tx.commit().await?;
+                return Ok(None);
+            }
+        };
+        self.intend(&mut tx, &mut row, &mut numbers, now).await?;
+        tx.commit().await?;
+        let facts = facts(&batch);
+        let hold = Hold::new(row.epoch, began, self.lease.lease_micros);
+        Ok(Some(Claimed { row, batch, wire, facts, hold }))
+    }
+
+    async fn intend(&self, tx: &mut Tx, row: &mut BatchRow, numbers: &mut Numbers, now: i64) -> Result<()> {
+        let first = row.copies == 0;
+        let fence = i64::try_from(self.provider(&row.provider)?.connector.profile().fence.as_micros())?;
+        row.state = BatchState::Transmitting;
+        row.epoch += 1;
+        row.copies += 1;
+        row.last_copy_at = now;
+        row.first_copy_at = if first { now } else { row.first_copy_at };
+        row.fence_at = now + fence.max(self.lease.lease_micros);
+        row.lease_until = now + self.lease.lease_micros;
+        row.due_at = Some(row.lease_until);
+        batch::save(tx, row).await?;
+        if first {
+            let entry = transfer(row, Account::InTransit, Account::Reserved, row.open.sum_minor);
+            ledger::post(tx, numbers.take()?, &entry, now).await?;
+        }
+        let tenant = party::tenant_of(tx, row.programme).await?;
+        let event = if first { "batch.claimed" } else { "batch.claimed_again" };
+        let list_hash = Some(row.content_hash.as_slice());
+        let fact = Fact {
+            event,
+            subject: row.id.number(),
+            actor: "engine",
+            total: row.open,
+            list_hash,
+            evidence: row.wire,
+            ..Fact::default()
+        };
+        notes::journal(tx, numbers.take()?, tenant, &fact, now).await
+    }
+
+    /// The bytes to send: made and stored once, and the stored ones ever after.
+    async fn wire(
+        &self,
+        tx: &mut Tx,
+        row: &mut BatchRow,
+        batch: &contract::Batch,
+        numbers: &mut Numbers,
+    ) -> Result<Result<Vec<u8>, Failure>> {
+        if let Some(wire) = row.wire {
+            return Ok(Ok(evidence::bytes(tx, &self.store.keys, wire).await?));
+        }
+        let bytes = match self.provider(&row.provider)?.connector.encode(batch) {
+            Ok(bytes) => bytes,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let id = Id::new(numbers.take()?);
+        let stored = NewEvidence { id, kind: "wire", source: "engine", origin: "encode", bytes: &bytes };
+        evidence::insert(tx, &self.store.keys, (row.programme, row.id), &[stored], self.clock.now()).await?;
+        row.wire = Some(id.number());
+        Ok(Ok(bytes))
+    }
+
+    pub(super) async fn outgoing(&self, tx: &mut Tx, row: &BatchRow, members: Vec<Member>) -> Result<contract::Batch> {
+        let mut instructions = Vec::with_capacity(members.len());
+        for member in members {
+            let payee = Payee::open(&self.store.keys, &member.sealed)?;
+            instructions.push(Instruction {
+                reference: self.reference(member.number),
+                amount: contract::Money::new(member.amount_minor, row.currency),
+                payee_name: payee.payee_name,
+                payee_account: payee.payee_account,
+                purpose: payee.purpose,
+                provider_reference: member.provider_reference,
+            });
+        }
+        let title = party::programme_by_id(tx, row.programme).await?.name;
+        Ok(contract::Batch {
+            reference: self.reference(row.id.number()),
+            title,
+            currency: row.currency,
+            provider_reference: row.provider_reference.clone(),
+            instructions,
+        })
+    }
+
+    async fn send(&self, claimed: Claimed) -> Result<()> {
+        let Claimed { row, batch, wire, facts, hold } = claimed;
+        let provider = self.provider(&row.provider)?;
+        let gate = EngineGate {
+            engine: self,
+            hold: &hold,
+            payroll: row.payroll,
+            programme: row.programme,
+            provider: &row.provider,
+            asked_at: tokio::sync::Mutex::new(None),
+        };
+        let mut ear = Ear::new(self, row.id, &facts, &hold);
+        let sent = provider.connector.submit(&batch, &wire, &gate, &mut ear).await;
+        if let Err(failure) = &sent {
+            tracing::warn!(batch.id = %row.id, provider = row.provider, failure = %failure, "sending did not end well");
+        }
+        ear.flush().await?;
+        // An error speaks for the rows if no row was spoken of.
+        match sent {
+            Err(Failure::Refused(reason)) if !ear.spoke_of_rows && conclusive(&reason) => {
+                let message = ear.last.take().unwrap_or_else(|| Message {
+                    source: Source::Reply,
+                    origin: String::from("refused before sending"),
+                    bytes: reason.to_string().into(),
+                });
+                let report = Report::batch(Outcome::Rejected(reason));
+                self.apply(row.id, &facts, &[(message, vec![report])], Some(hold.epoch)).await?;
+                self.sent(row.id, &hold, None, Vec::new()).await
+            }
+            Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_))) => {
+                let not_sent = if ear.spoke_of_rows { ear.applied.not_sent } else { facts.keys().copied().collect() };
+                self.sent(row.id, &hold, Some(failure), not_sent).await
+            }
+            _ => self.sent(row.id, &hold, None, ear.applied.not_sent).await,
+        }
+    }
+
+    /// The end of a send: what was provably never begun waits again, what was not spoken of is in doubt.
+    async fn sent(&self, id: Id<Batch>, hold: &Hold, failure: Option<Failure>, not_sent: Vec<i64>) -> Result<()> {
+        let now = self.clock.now();
+        let mut numbers = self.store.draw(6, now).await?;
+        let mut tx = self.store.begin().await?;
+        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
+        if row.epoch != hold.epoch {
+            return Ok(());
+        }
+        row.lease_until = 0;
+        if row.state == BatchState::Transmitting && row.copies == 1 && !not_sent.is_empty() {
+            self.requeue(&mut tx, &mut row, &not_sent, failure.as_ref(), &mut numbers).await?;
+        }
+        if row.state == BatchState::Transmitting {
+            row.state = BatchState::InDoubt;
+        }
+        if matches!(row.state, BatchState::InDoubt | BatchState::Accepted) {
+            row.attempts = 0;
+            let every = self.provider(&row.provider)?.connector.profile().inquire_every;
+            row.due_at = Some(now + i64::try_from(every.as_micros())?);
+        }
+        batch::save(&mut tx, &row).await?;
+        if let Some(Failure::Blocked(reason)) = &failure {
+            self.pause_for(&mut tx, &row, reason, &mut numbers).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Rows that were never begun: the whole batch goes back, or they leave it for a batch of their own.
+    async fn requeue(
+        &self,
+        tx: &mut Tx,
+        row: &mut BatchRow,
+        not_sent: &[i64],
+        failure: Option<&Failure>,
+        numbers: &mut Numbers,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let wait = match failure {
+            Some(Failure::Unavailable { retry_after_seconds: Some(seconds), .. }) => {
+                i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).min(RESUBMIT_MICROS.1)
+            }
+            _ => backoff(RESUBMIT_MICROS.0, RESUBMIT_MICROS.1, row.attempts),
+        };
+        let members = disbursement::members(tx, row.id, row.numbers).await?;
+        let (left, gone): (Vec<Member>, Vec<Member>) =
+            members.into_iter().partition(|member| not_sent.contains(&member.number));
+        let sum = left.iter().map(|member| member.amount_minor).sum();
+        let entry = transfer(row, Account::Reserved, Account::InTransit, sum);
+        ledger::post(tx, numbers.take()?, &entry, now).await?;
+        if gone.is_empty() {
+            row.state = BatchState::Sealed;
+            row.copies = 0;
+            row.attempts += 1;
+            row.due_at = Some(now + wait);
+            return Ok(());
+        }
+        let total = crate::store::payroll::Total { payments: i64::try_from(left.len())?, sum_minor: sum };
+        let moved: Vec<i64> = left.iter().map(|member| member.number).collect();
+        let fresh = BatchRow {
+            id: Id::new(numbers.take()?),
+            state: BatchState::Sealed,
+            total,
+            open: total,
+            content_hash: content_hash(self.store.tag, &left),
+            due_at: Some(now + wait),
+            ..row.clone()
+        };
+        batch::insert(tx, &fresh).await?;
+        disbursement::set_batch(tx, row.id, fresh.id, &moved).await?;
+        row.total.payments -= total.payments;
+        row.total.sum_minor -= total.sum_minor;
+        row.open.payments -= total.payments;
+        row.open.sum_minor -= total.sum_minor;
+        row.content_hash = content_hash(self.store.tag, &gone);
+        if row.open.payments == 0 {
+            row.state = BatchState::Completed;
+            row.due_at = None;
+        }
+        Ok(())
+    }
+
+    async fn pause_for(&self, tx: &mut Tx, row: &BatchRow, reason: &Reason, numbers: &mut Numbers) -> Result<()> {
+        let now = self.clock.now();
+        notes::pause(tx, &notes::provider_pause(&row.provider), &reason.to_string(), now).await?;
+        self.raise(tx, row, "provider_blocked", &reason.code, numbers).await
+    }
+
+    /// A batch that must not be sent as it is: it stays, and a person is told.
+    async fn block(&self, tx: &mut Tx, row: &mut BatchRow, code: &str, numbers: &mut Numbers) -> Result<()> {
+        row.due_at = None;
+        batch::save(tx, row).await?;
+        self.raise(tx, row, code, "the batch waits until a person has looked at it", numbers).await
+    }
+
+    async fn raise(&self, tx: &mut Tx, row: &BatchRow, code: &str, detail: &str, numbers: &mut Numbers) -> Result<()> {
+        tracing::error!(batch.id = %row.id, provider = row.provider, exception.code = code, "exception opened");
+        let exception = ExceptionRow {
+            id: Id::new(numbers.take()?),
+            programme: row.programme,
+            code: code.to_owned(),
+            subject: row.id.number(),
+            provider: row.provider.clone(),
+            evidence: 0,
+            detail: detail.to_owned(),
+            opened_at: self.clock.now(),
+        };
+        let tenant = party::tenant_of(tx, row.programme).await?;
+        notes::open_exception(tx, tenant, &exception).await.map(|_| ())
+    }
+}
+
+/// A refusal that says nothing was executed; one that does not is a doubt.
+fn conclusive(reason: &Reason) -> bool {
+    !matches!(reason.class, ReasonClass::Unknown | ReasonClass::Duplicate)
+}
+
+fn transfer(row: &BatchRow, debit: Account, credit: Account, amount_minor: i64) -> Entry<'_> {
+    Entry {
+        programme: row.programme,
+        currency: row.currency,
+        provider: &row.provider,
+        debit,
+        credit,
+        amount_minor,
+        payroll: Some(row.payroll.number()),
+        batch: Some(row.id.number()),
+        evidence: row.wire,
+    }
+}
+
+pub(super) fn facts(batch: &contract::Batch) -> Facts {
+    let instructions = batch.instructions.iter();
+    instructions.map(|one| (one.reference.number(), (one.amount, one.payee_account.clone()))).collect()
+}
+
+/// The hash of a batch's rows in order; what was approved, row by row.
+pub(super) fn content_hash(tag: u16, members: &[Member]) -> Vec<u8> {
+    let mut hasher = ContentHasher::new(tag);
+    for member in members {
+        hasher.add(member.number, member.amount_minor, &member.identity, &member.sealed);
+    }
+    hasher.finish()
+}
+
+/// Hashes a batch's rows as they come.
+pub(super) struct ContentHasher(ring::digest::Context);
+
+impl ContentHasher {
+    pub fn new(tag: u16) -> Self {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        context.update(&tag.to_be_bytes());
+        Self(context)
+    }
+
+    pub fn add(&mut self, number: i64, amount_minor: i64, identity: &[u8; 16], sealed: &[u8]) {
+        self.0.update(&number.to_be_bytes());
+        self.0.update(&amount_minor.to_be_bytes());
+        self.0.update(identity);
+        self.0.update(&(sealed.len() as u64).to_be_bytes());
+        self.0.update(sealed);
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        self.0.finish().as_ref().to_vec()
+    }
+}

@@ -1,0 +1,155 @@
+//! apalis on either engine, behind four calls: migrate, nudge, work, prune.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use apalis::prelude::*;
+use apalis_postgres::PostgresStorage;
+use apalis_sqlite::SqliteStorage;
+use tokio::sync::watch;
+
+use super::{WorkTerms, stopped};
+use crate::domain::id::{Batch, Id, Publication};
+use crate::engine::{Due, Engine};
+use crate::store::db::{Db, Tx};
+use crate::store::values;
+
+/// Queue of batches to drive.
+const BATCHES: &str = "paymaster.batch";
+/// Queue of messages to send to the registry.
+const PUBLICATIONS: &str = "paymaster.publication";
+/// A worker that was silent for six of these is dead, and its jobs go to another.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const MISSED_HEARTBEATS: usize = 6;
+/// Done jobs and dead workers older than this are deleted.
+const KEEP_SECONDS: i64 = 300;
+/// How long a stopping process waits for what is under way.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Brings the queue's own tables up to date, in its own history table.
+pub async fn migrate(db: &Db) -> Result<()> {
+    // SqliteStorage::setup would turn fsync off for the pool that money is written with.
+    match db {
+        Db::Sqlite { writer, .. } => SqliteStorage::migrations().run(writer).await.context("the queue's tables")?,
+        Db::Postgres(pool) => PostgresStorage::setup(pool).await.context("the queue's tables")?,
+    }
+    Ok(())
+}
+
+/// Finds what is due and tells the queue.
+pub(super) async fn nudge(engine: &Engine) -> Result<()> {
+    let Due { batches, publications } = engine.due().await?;
+    push(engine, BATCHES, &batches).await?;
+    push(engine, PUBLICATIONS, &publications).await
+}
+
+async fn push(engine: &Engine, queue: &str, numbers: &[i64]) -> Result<()> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let task = |number: &i64| Ok(TaskBuilder::new(serde_json::to_vec(number)?).max_attempts(1).build());
+    let tasks: Result<Vec<Task<Vec<u8>>>> = numbers.iter().map(task).collect();
+    let mut tx = engine.store.begin().await?;
+    match &mut tx {
+        Tx::Sqlite(tx) => {
+            apalis_sqlite::queries::push_tasks(&mut **tx, queue, &tasks?).await.context("pushing jobs")?
+        }
+        Tx::Postgres(tx) => {
+            apalis_postgres::queries::push_tasks(&mut **tx, queue, tasks?).await.context("pushing jobs")?
+        }
+    }
+    tx.commit().await
+}
+
+/// Deletes done jobs and workers that are long gone; the queue slows down by what it keeps.
+pub(super) async fn prune(engine: &Engine) -> Result<()> {
+    let now = engine.clock.now() / 1_000_000;
+    let mut tx = engine.store.begin().await?;
+    let (jobs, workers) = match &tx {
+        Tx::Sqlite(_) => (
+            "DELETE FROM Jobs WHERE status IN ('Done', 'Failed', 'Killed') AND job_type LIKE 'paymaster.%' AND run_at < $1",
+            "DELETE FROM Workers WHERE last_seen < $1 AND NOT EXISTS (SELECT 1 FROM Jobs WHERE lock_by = Workers.id)",
+        ),
+        Tx::Postgres(_) => (
+            "DELETE FROM apalis.jobs WHERE status IN ('Done', 'Failed', 'Killed') AND job_type LIKE 'paymaster.%' \
+             AND run_at < to_timestamp($1)",
+            "DELETE FROM apalis.workers WHERE last_seen < to_timestamp($1) AND NOT EXISTS \
+             (SELECT 1 FROM apalis.jobs WHERE lock_by = workers.id)",
+        ),
+    };
+    tx.execute(jobs, values![now - KEEP_SECONDS]).await?;
+    tx.execute(workers, values![now - KEEP_SECONDS]).await?;
+    tx.commit().await
+}
+
+/// A monitor with one worker for each queue. The two engines' workers are of different types and share no trait
+/// that could be named here in fewer words than this.
+macro_rules! workers {
+    ($engine:expr, $terms:expr, $unique:expr, $storage:expr) => {{
+        let (storage, terms, unique) = ($storage, $terms, $unique);
+        let (batches, publications) = (storage.clone(), storage);
+        let (first, second) = ($engine.clone(), $engine.clone());
+        Monitor::new()
+            .register(move |restarts| {
+                WorkerBuilder::new(format!("{BATCHES}-{unique:016x}-{restarts}"))
+                    .backend(batches(BATCHES).poll_with_interval(terms.poll))
+                    .data(first.clone())
+                    .concurrency(terms.batches)
+                    .build(drive)
+            })
+            .register(move |restarts| {
+                WorkerBuilder::new(format!("{PUBLICATIONS}-{unique:016x}-{restarts}"))
+                    .backend(publications(PUBLICATIONS).poll_with_interval(terms.poll))
+                    .data(second.clone())
+                    .concurrency(terms.publications)
+                    .build(tell)
+            })
+    }};
+}
+
+/// Runs both queues' workers until `stop` says so.
+pub(super) async fn work(engine: Arc<Engine>, terms: WorkTerms, stop: watch::Receiver<bool>) -> Result<()> {
+    // A worker name must be new each time: under a reused one a killed worker's jobs would be lost.
+    let unique = u64::from_be_bytes(crate::clock::random::<8>()?);
+    let monitor = match engine.store.db.clone() {
+        Db::Sqlite { writer, .. } => workers!(engine, terms, unique, move |queue: &str| {
+            let mut config = apalis_sqlite::Config::default().queue(queue);
+            (config.batch_size, config.heartbeat_interval, config.missed_heartbeats) =
+                (1, HEARTBEAT, MISSED_HEARTBEATS);
+            SqliteStorage::<i64>::new(&writer).with_config(config)
+        }),
+        Db::Postgres(pool) => workers!(engine, terms, unique, move |queue: &str| {
+            let mut config = apalis_postgres::Config::default().queue(queue);
+            (config.batch_size, config.heartbeat_interval, config.missed_heartbeats) =
+                (1, HEARTBEAT, MISSED_HEARTBEATS);
+            PostgresStorage::<i64>::new(&pool).with_config(config).with_pubsub()
+        }),
+    };
+    let signal = async {
+        stopped(stop).await;
+        Ok(())
+    };
+    let monitor = monitor.should_restart(|_, _| true).shutdown_timeout(SHUTDOWN_TIMEOUT);
+    monitor.run_with_signal(signal).await.context("the queue's workers")
+}
+
+/// One job: drive a batch. It always succeeds; what went wrong is in the log and found again by the sweep.
+async fn drive(number: i64, engine: Data<Arc<Engine>>) -> Result<(), BoxDynError> {
+    let (engine, id) = (Arc::clone(&engine), Id::<Batch>::new(number));
+    let driven = tokio::spawn(async move { engine.drive(id).await }).await;
+    if let Err(error) = driven.map_err(anyhow::Error::from).flatten() {
+        tracing::error!(batch.id = %id, error = format!("{error:#}"), "driving a batch failed");
+    }
+    Ok(())
+}
+
+/// One job: send a message to the registry.
+async fn tell(number: i64, engine: Data<Arc<Engine>>) -> Result<(), BoxDynError> {
+    let (engine, id) = (Arc::clone(&engine), Id::<Publication>::new(number));
+    let told = tokio::spawn(async move { engine.tell(id).await }).await;
+    if let Err(error) = told.map_err(anyhow::Error::from).flatten() {
+        tracing::error!(publication.id = %id, error = format!("{error:#}"), "telling the registry failed");
+    }
+    Ok(())
+}

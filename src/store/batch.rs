@@ -1,0 +1,275 @@
+//! Batches: intent, lease, copies, and the counts that say how far each is.
+
+use anyhow::{Context, Result};
+use paymaster_connectors::contract::Currency;
+
+use super::db::{Row, Tx};
+use super::payroll::Total;
+use super::{Scope, values};
+use crate::domain::batch::BatchState;
+use crate::domain::id::{Batch, Id, Payroll, Programme};
+
+/// A batch as stored. Instants are microseconds UTC.
+#[derive(Debug, Clone)]
+pub struct BatchRow {
+    /// Its number.
+    pub id: Id<Batch>,
+    /// Its payroll.
+    pub payroll: Id<Payroll>,
+    /// Its programme.
+    pub programme: Id<Programme>,
+    /// Who gets it.
+    pub provider: String,
+    /// The one currency.
+    pub currency: Currency,
+    /// Where it stands.
+    pub state: BatchState,
+    /// Everything in it.
+    pub total: Total,
+    /// What has no end yet.
+    pub open: Total,
+    /// What settled.
+    pub settled: Total,
+    /// What was rejected.
+    pub rejected: Total,
+    /// What came back.
+    pub returned: Total,
+    /// Lowest and highest number of its rows.
+    pub numbers: (i64, i64),
+    /// SHA-256 over its rows in order.
+    pub content_hash: Vec<u8>,
+    /// Counts the claims.
+    pub epoch: i64,
+    /// Until when its worker may be at it.
+    pub lease_until: i64,
+    /// Durable intents to send so far.
+    pub copies: i64,
+    /// When the first was taken.
+    pub first_copy_at: i64,
+    /// When the last was taken.
+    pub last_copy_at: i64,
+    /// After this no copy can arrive.
+    pub fence_at: i64,
+    /// When it wants attention.
+    pub due_at: Option<i64>,
+    /// Tries since something last changed; sets the pause before the next.
+    pub attempts: i64,
+    /// Messages to the registry made of it so far.
+    pub publications: i64,
+    /// The provider's name for it.
+    pub provider_reference: Option<String>,
+    /// The evidence that holds the bytes that were sent.
+    pub wire: Option<i64>,
+}
+
+const BATCH: &str = "SELECT b.number, b.payroll, b.programme, b.provider, b.currency, b.state, b.payments, b.sum_minor, \
+    b.open_payments, b.open_minor, b.settled_payments, b.settled_minor, b.rejected_payments, b.rejected_minor, \
+    b.returned_payments, b.returned_minor, b.first_number, b.last_number, b.content_hash, b.epoch, b.lease_until, \
+    b.copies, b.first_copy_at, b.last_copy_at, b.fence_at, b.due_at, b.attempts, b.publications, \
+    b.provider_reference, b.wire FROM batch b";
+
+fn batch_row(row: &Row) -> Result<BatchRow> {
+    let state = row.text(5)?;
+    Ok(BatchRow {
+        id: Id::new(row.int(0)?),
+        payroll: Id::new(row.int(1)?),
+        programme: Id::new(row.int(2)?),
+        provider: row.text(3)?,
+        currency: Currency::parse(&row.text(4)?).context("a stored currency is unknown")?,
+        state: BatchState::parse(&state).with_context(|| format!("a stored batch state is unknown: {state}"))?,
+        total: Total::read(row, 6)?,
+        open: Total::read(row, 8)?,
+        settled: Total::read(row, 10)?,
+        rejected: Total::read(row, 12)?,
+        returned: Total::read(row, 14)?,
+        numbers: (row.int(16)?, row.int(17)?),
+        content_hash: row.bytes(18)?.to_vec(),
+        epoch: row.int(19)?,
+        lease_until: row.int(20)?,
+        copies: row.int(21)?,
+        first_copy_at: row.int(22)?,
+        last_copy_at: row.int(23)?,
+        fence_at: row.int(24)?,
+        due_at: row.maybe_int(25)?,
+        attempts: row.int(26)?,
+        publications: row.int(27)?,
+        provider_reference: row.maybe_text(28)?,
+        wire: row.maybe_int(29)?,
+    })
+}
+
+/// Stores a sealed batch that nothing is due for yet.
+pub async fn insert(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
+    let sql = "INSERT INTO batch (number, payroll, programme, provider, currency, state, payments, sum_minor, \
+               open_payments, open_minor, first_number, last_number, content_hash, due_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $8, $9, $10, $11, $12)";
+    let bound = values![
+        batch.id.number(),
+        batch.payroll.number(),
+        batch.programme.number(),
+        &batch.provider,
+        batch.currency.code(),
+        batch.state.name(),
+        batch.total.payments,
+        batch.total.sum_minor,
+        batch.numbers.0,
+        batch.numbers.1,
+        batch.content_hash.as_slice(),
+        batch.due_at
+    ];
+    tx.execute(sql, bound).await.map(|_| ())
+}
+
+/// A batch, locked. Every move of a row that follows it begins here.
+pub async fn lock(tx: &mut Tx, id: Id<Batch>) -> Result<Option<BatchRow>> {
+    let sql = format!("{BATCH} WHERE b.number = $1{}", tx.for_update());
+    tx.row(&sql, values![id.number()]).await?.as_ref().map(batch_row).transpose()
+}
+
+/// A batch by its number alone, for the engine's own work.
+pub async fn get_any(tx: &mut Tx, id: Id<Batch>) -> Result<Option<BatchRow>> {
+    let sql = format!("{BATCH} WHERE b.number = $1");
+    tx.row(&sql, values![id.number()]).await?.as_ref().map(batch_row).transpose()
+}
+
+/// A batch of the tenant.
+pub async fn get(tx: &mut Tx, scope: &Scope, id: Id<Batch>) -> Result<Option<BatchRow>> {
+    let sql = format!("{BATCH} JOIN payroll r ON r.number = b.payroll WHERE b.number = $1 AND r.tenant = $2");
+    tx.row(&sql, values![id.number(), scope.tenant.number()]).await?.as_ref().map(batch_row).transpose()
+}
+
+/// Batches of a payroll above a number.
+pub async fn of_payroll(tx: &mut Tx, payroll: Id<Payroll>, above: i64, limit: i64) -> Result<Vec<BatchRow>> {
+    let sql = format!("{BATCH} WHERE b.payroll = $1 AND b.number > $2 ORDER BY b.number LIMIT $3");
+    tx.rows(&sql, values![payroll.number(), above, limit]).await?.iter().map(batch_row).collect()
+}
+
+/// The batch a provider knows under this name.
+pub async fn by_provider_reference(tx: &mut Tx, provider: &str, reference: &str) -> Result<Option<Id<Batch>>> {
+    let sql = "SELECT number FROM batch WHERE provider = $1 AND provider_reference = $2";
+    let row = tx.row(sql, values![provider, reference]).await?;
+    row.map(|row| row.int(0).map(Id::new)).transpose()
+}
+
+/// The batch that holds a provider's disbursement.
+pub async fn of_disbursement(tx: &mut Tx, provider: &str, number: i64) -> Result<Option<Id<Batch>>> {
+    let sql = "SELECT b.number FROM disbursement d JOIN batch b ON b.number = d.batch WHERE d.number = $1 AND b.provider = $2";
+    let row = tx.row(sql, values![number, provider]).await?;
+    row.map(|row| row.int(0).map(Id::new)).transpose()
+}
+
+/// Writes back what may change of a batch. The caller has it locked.
+pub async fn save(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
+    let sql = "UPDATE batch SET state = $2, payments = $3, sum_minor = $4, open_payments = $5, open_minor = $6, \
+               settled_payments = $7, settled_minor = $8, rejected_payments = $9, rejected_minor = $10, \
+               returned_payments = $11, returned_minor = $12, epoch = $13, lease_until = $14, copies = $15, \
+               first_copy_at = $16, last_copy_at = $17, fence_at = $18, due_at = $19, attempts = $20, \
+               publications = $21, provider_reference = $22, wire = $23, content_hash = $24, nudged_at = 0 \
+               WHERE number = $1";
+    let bound = values![
+        batch.id.number(),
+        batch.state.name(),
+        batch.total.payments,
+        batch.total.sum_minor,
+        batch.open.payments,
+        batch.open.sum_minor,
+        batch.settled.payments,
+        batch.settled.sum_minor,
+        batch.rejected.payments,
+        batch.rejected.sum_minor,
+        batch.returned.payments,
+        batch.returned.sum_minor,
+        batch.epoch,
+        batch.lease_until,
+        batch.copies,
+        batch.first_copy_at,
+        batch.last_copy_at,
+        batch.fence_at,
+        batch.due_at,
+        batch.attempts,
+        batch.publications,
+        batch.provider_reference.as_deref(),
+        batch.wire,
+        batch.content_hash.as_slice()
+    ];
+    let changed = tx.execute(sql, bound).await?;
+    anyhow::ensure!(changed == 1, "the batch is gone");
+    Ok(())
+}
+
+/// Makes all batches of a released payroll due.
+pub async fn make_due(tx: &mut Tx, payroll: Id<Payroll>, now: i64) -> Result<u64> {
+    let sql = "UPDATE batch SET due_at = $2 WHERE payroll = $1 AND state = 'sealed' AND payments > 0";
+    tx.execute(sql, values![payroll.number(), now]).await
+}
+
+/// Makes one batch due now, whatever it waits for; a lease stays.
+pub async fn make_due_now(tx: &mut Tx, id: Id<Batch>, now: i64) -> Result<()> {
+    let sql = "UPDATE batch SET due_at = $2, nudged_at = 0 WHERE number = $1 AND due_at > $2";
+    tx.execute(sql, values![id.number(), now]).await.map(|_| ())
+}
+
+/// Due batches that nobody was told of lately; marks them as told.
+pub async fn nudge(tx: &mut Tx, now: i64, told_before: i64, limit: i64) -> Result<Vec<i64>> {
+    let sql = "UPDATE batch SET nudged_at = $1 WHERE number IN (SELECT number FROM batch WHERE due_at <= $1 \
+               AND lease_until <= $1 AND nudged_at < $2 ORDER BY due_at LIMIT $3) AND nudged_at < $2 RETURNING number";
+    tx.rows(sql, values![now, told_before, limit]).await?.iter().map(|row| row.int(0)).collect()
+}
+
+/// How many batches of a payroll are not completed, and how many payments are in all of them.
+pub async fn incomplete(tx: &mut Tx, payroll: Id<Payroll>) -> Result<(i64, i64)> {
+    let sql = "SELECT COALESCE(SUM(CASE WHEN state <> 'completed' THEN 1 ELSE 0 END), 0), \
+               CAST(COALESCE(SUM(payments), 0) AS BIGINT) FROM batch WHERE payroll = $1";
+    let row = tx.one(sql, values![payroll.number()]).await?;
+    Ok((row.int(0)?, row.int(1)?))
+}
+
+/// Deletes the batches of a payroll that is refused.
+pub async fn delete_of(tx: &mut Tx, payroll: Id<Payroll>) -> Result<()> {
+    tx.execute("DELETE FROM batch WHERE payroll = $1", values![payroll.number()]).await.map(|_| ())
+}
+
+/// Totals of a payroll per provider and batch state: all, open, settled, rejected, returned.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Who gets them.
+    pub provider: String,
+    /// Where the batches stand.
+    pub state: BatchState,
+    /// How many batches.
+    pub batches: i64,
+    /// All, open, settled, rejected and returned.
+    pub totals: [Total; 5],
+}
+
+/// How far a payroll is, per provider and batch state.
+pub async fn stages(tx: &mut Tx, payroll: Id<Payroll>) -> Result<Vec<Stage>> {
+    let columns = [
+        "payments",
+        "sum_minor",
+        "open_payments",
+        "open_minor",
+        "settled_payments",
+        "settled_minor",
+        "rejected_payments",
+        "rejected_minor",
+        "returned_payments",
+        "returned_minor",
+    ];
+    let sums: Vec<String> = columns.iter().map(|column| format!("CAST(SUM({column}) AS BIGINT)")).collect();
+    let sql = format!(
+        "SELECT provider, state, COUNT(*), {} FROM batch WHERE payroll = $1 GROUP BY provider, state \
+                       ORDER BY provider, state",
+        sums.join(", ")
+    );
+    let stage = |row: &Row| {
+        let state = row.text(1)?;
+        let mut totals = [Total::default(); 5];
+        for (position, total) in totals.iter_mut().enumerate() {
+            *total = Total::read(row, 3 + 2 * position)?;
+        }
+        let state = BatchState::parse(&state).with_context(|| format!("a stored batch state is unknown: {state}"))?;
+        Ok(Stage { provider: row.text(0)?, state, batches: row.int(2)?, totals })
+    };
+    tx.rows(&sql, values![payroll.number()]).await?.iter().map(stage).collect()
+}

@@ -1,0 +1,122 @@
+//! The ledger: each line moves an amount from one account to another, so that it balances by its shape.
+
+use anyhow::Result;
+use paymaster_connectors::contract::Currency;
+
+use super::db::Tx;
+use super::values;
+use crate::domain::id::{Id, Programme};
+
+/// Accounts of a programme. `Available` is also kept as a row of its own that can be guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Account {
+    /// Where the money came from; the only account that goes below zero.
+    Funding,
+    /// May still be reserved.
+    Available,
+    /// Promised to a released payroll.
+    Reserved,
+    /// Sent, no end yet.
+    InTransit,
+    /// Arrived.
+    Paid,
+    /// Came back.
+    Returned,
+    /// Contradicted; waits for two persons.
+    Suspense,
+}
+
+impl Account {
+    /// All accounts with their stored names.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Funding, "funding"),
+        (Self::Available, "available"),
+        (Self::Reserved, "reserved"),
+        (Self::InTransit, "in_transit"),
+        (Self::Paid, "paid"),
+        (Self::Returned, "returned"),
+        (Self::Suspense, "suspense"),
+    ];
+
+    /// Stored and shown name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(account, _)| *account == self).map_or("?", |(_, name)| name)
+    }
+}
+
+/// One line of the ledger.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Whose money.
+    pub programme: Id<Programme>,
+    /// In which currency.
+    pub currency: Currency,
+    /// With which provider; empty where none has it.
+    pub provider: &'a str,
+    /// Where it goes.
+    pub debit: Account,
+    /// Where it comes from.
+    pub credit: Account,
+    /// How much, above zero.
+    pub amount_minor: i64,
+    /// For which payroll.
+    pub payroll: Option<i64>,
+    /// For which batch.
+    pub batch: Option<i64>,
+    /// On which evidence.
+    pub evidence: Option<i64>,
+}
+
+/// Posts one line. Lines that touch `Available` also change the guarded row; posting more than is there fails.
+pub async fn post(tx: &mut Tx, number: i64, entry: &Entry<'_>, now: i64) -> Result<()> {
+    let sql = "INSERT INTO ledger_entry (number, programme, currency, provider, debit, credit, amount_minor, payroll, \
+               batch, evidence, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let bound = values![
+        number,
+        entry.programme.number(),
+        entry.currency.code(),
+        entry.provider,
+        entry.debit.name(),
+        entry.credit.name(),
+        entry.amount_minor,
+        entry.payroll,
+        entry.batch,
+        entry.evidence,
+        now
+    ];
+    tx.execute(sql, bound).await?;
+    let change = match (entry.debit, entry.credit) {
+        (Account::Available, _) => entry.amount_minor,
+        (_, Account::Available) => -entry.amount_minor,
+        _ => return Ok(()),
+    };
+    let sql = "UPDATE funding_account SET available_minor = available_minor + $2 WHERE programme = $1 \
+               AND available_minor + $2 >= 0";
+    let changed = tx.execute(sql, values![entry.programme.number(), change]).await?;
+    anyhow::ensure!(changed == 1, "not enough money is available");
+    Ok(())
+}
+
+/// What a programme may still reserve, locked until the unit of work ends.
+pub async fn available(tx: &mut Tx, programme: Id<Programme>) -> Result<i64> {
+    let sql = format!("SELECT available_minor FROM funding_account WHERE programme = $1{}", tx.for_update());
+    tx.one(&sql, values![programme.number()]).await?.int(0)
+}
+
+/// Balance of each account of a programme: what went in less what went out.
+pub async fn balances(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<(Account, i64)>> {
+    let sql = "SELECT account, CAST(SUM(amount) AS BIGINT) FROM (SELECT debit AS account, amount_minor AS amount \
+               FROM ledger_entry WHERE programme = $1 UNION ALL SELECT credit, -amount_minor FROM ledger_entry \
+               WHERE programme = $1) AS lines GROUP BY account";
+    let rows = tx.rows(sql, values![programme.number()]).await?;
+    let mut balances: Vec<(Account, i64)> = Account::ALL.iter().map(|(account, _)| (*account, 0)).collect();
+    for row in rows {
+        let name = row.text(0)?;
+        for (account, balance) in &mut balances {
+            if account.name() == name {
+                *balance = row.int(1)?;
+            }
+        }
+    }
+    Ok(balances)
+}

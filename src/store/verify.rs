@@ -1,0 +1,181 @@
+//! Queries that recompute the books from the rows themselves, for the verify command.
+
+use anyhow::Result;
+
+use super::db::Tx;
+use super::ledger::{Account, balances};
+use super::payroll::Total;
+use super::values;
+use crate::domain::id::{Id, Programme};
+
+/// A payroll's books, as the rows of payroll and batch tell them.
+#[derive(Debug)]
+pub struct Books {
+    /// The payroll's number.
+    pub number: i64,
+    /// Lowest and highest number of its disbursements.
+    pub numbers: (i64, i64),
+    /// Declared, file, refused, accepted.
+    pub totals: [Total; 4],
+    /// What was hashed at intake.
+    pub content_hash: Option<Vec<u8>>,
+    /// Whether it is a draft, submitted or approved.
+    pub before_release: bool,
+    /// Refused as a whole, or being received: its rows do not count.
+    pub without_rows: bool,
+    /// All, open, settled, rejected, returned over its batches.
+    pub batches: [Total; 5],
+}
+
+/// Disbursements of a payroll that are alike.
+#[derive(Debug)]
+pub struct RowGroup {
+    /// Own state's code.
+    pub state: i64,
+    /// Whether their batch exists, belongs to the payroll, and its number range covers them.
+    pub placed: bool,
+    /// Whether a final state names evidence that exists.
+    pub proven: bool,
+    /// How many, and their sum.
+    pub total: Total,
+}
+
+/// The next payroll above a number.
+pub async fn next_payroll(tx: &mut Tx, above: i64) -> Result<Option<Books>> {
+    let sql = "SELECT number, first_number, last_number, declared_rows, declared_minor, file_rows, file_minor, \
+               refused_rows, refused_minor, accepted_rows, accepted_minor, content_hash, state FROM payroll \
+               WHERE number > $1 ORDER BY number LIMIT 1";
+    let Some(row) = tx.row(sql, values![above]).await? else { return Ok(None) };
+    let sums = [
+        "payments",
+        "sum_minor",
+        "open_payments",
+        "open_minor",
+        "settled_payments",
+        "settled_minor",
+        "rejected_payments",
+        "rejected_minor",
+        "returned_payments",
+        "returned_minor",
+    ]
+    .map(|column| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT)"));
+    let number = row.int(0)?;
+    let batches = tx.one(&format!("SELECT {} FROM batch WHERE payroll = $1", sums.join(", ")), values![number]).await?;
+    let state = row.text(12)?;
+    let mut totals = [Total::default(); 4];
+    for (position, total) in totals.iter_mut().enumerate() {
+        *total = Total::read(&row, 3 + 2 * position)?;
+    }
+    let mut stages = [Total::default(); 5];
+    for (position, total) in stages.iter_mut().enumerate() {
+        *total = Total::read(&batches, 2 * position)?;
+    }
+    Ok(Some(Books {
+        number,
+        numbers: (row.int(1)?, row.int(2)?),
+        totals,
+        content_hash: row.maybe_bytes(11)?.map(<[u8]>::to_vec),
+        before_release: matches!(state.as_str(), "draft" | "submitted" | "approved"),
+        without_rows: matches!(state.as_str(), "refused" | "receiving"),
+        batches: stages,
+    }))
+}
+
+/// The disbursements of a payroll, grouped, each group with whether it is where it should be.
+pub async fn rows_of(tx: &mut Tx, books: &Books) -> Result<Vec<RowGroup>> {
+    let sql = "SELECT d.state, CASE WHEN b.payroll = d.payroll AND d.number BETWEEN b.first_number AND b.last_number \
+               OR d.state IN (1, 2) THEN 1 ELSE 0 END, CASE WHEN d.state < 7 OR e.number IS NOT NULL THEN 1 ELSE 0 END, \
+               COUNT(*), CAST(SUM(d.amount_minor) AS BIGINT) FROM disbursement d LEFT JOIN batch b ON b.number = d.batch \
+               LEFT JOIN evidence e ON e.number = d.end_evidence \
+               WHERE d.number BETWEEN $1 AND $2 AND d.payroll = $3 GROUP BY 1, 2, 3";
+    let rows = tx.rows(sql, values![books.numbers.0, books.numbers.1, books.number]).await?;
+    let group = |row: &super::db::Row| {
+        Ok(RowGroup {
+            state: row.int(0)?,
+            placed: row.int(1)? == 1,
+            proven: row.int(2)? == 1,
+            total: Total::read(row, 3)?,
+        })
+    };
+    rows.iter().map(group).collect()
+}
+
+/// What does not agree between a payroll's books and its rows: the rule and what was found.
+pub fn compare(books: &Books, rows: &[RowGroup]) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut differ = |rule: &'static str, what: &str, books: Total, rows: Total| {
+        if books != rows {
+            found.push((rule, format!("{what}: the books say {books:?}, the rows {rows:?}")));
+        }
+    };
+    let sum = |wanted: &dyn Fn(&RowGroup) -> bool| {
+        let groups = rows.iter().filter(|group| wanted(group));
+        groups.fold(Total::default(), |all, group| all.and(group.total).unwrap_or_default())
+    };
+    let [declared, file, refused, accepted] = books.totals;
+    if books.without_rows {
+        differ("partition", "rows of a payroll that was not taken in", Total::default(), sum(&|_| true));
+        return found;
+    }
+    differ("totals", "declared against file", declared, file);
+    differ("totals", "accepted and refused against file", file, accepted.and(refused).unwrap_or_default());
+    differ("partition", "accepted", accepted, sum(&|_| true));
+    let [all, open, settled, rejected, returned] = books.batches;
+    differ("partition", "in batches", all, sum(&|group| !matches!(group.state, 1 | 2 | 10)));
+    differ("totals", "open", open, sum(&|group| matches!(group.state, 3..=6)));
+    differ("totals", "settled", settled, sum(&|group| group.state == 7));
+    differ("totals", "rejected", rejected, sum(&|group| group.state == 8));
+    differ("totals", "returned", returned, sum(&|group| group.state == 9));
+    differ("partition", "rows outside their batch", Total::default(), sum(&|group| !group.placed));
+    differ("evidence", "ends without evidence", Total::default(), sum(&|group| !group.proven));
+    found
+}
+
+/// All programmes.
+pub async fn programmes(tx: &mut Tx) -> Result<Vec<Id<Programme>>> {
+    let rows = tx.rows("SELECT number FROM programme ORDER BY number LIMIT 100000", &[]).await?;
+    rows.iter().map(|row| row.int(0).map(Id::new)).collect()
+}
+
+/// What does not agree between a programme's ledger, its guarded row, and its batches.
+pub async fn ledger(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<String>> {
+    let balances = balances(tx, programme).await?;
+    let balance = |account| balances.iter().find(|(known, _)| *known == account).map_or(0, |(_, balance)| *balance);
+    let row =
+        tx.one("SELECT available_minor FROM funding_account WHERE programme = $1", values![programme.number()]).await?;
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN b.state = 'sealed' AND b.copies = 0 AND r.state IN ('released', 'completed') \
+               THEN b.open_minor ELSE 0 END), 0) AS BIGINT), \
+               CAST(COALESCE(SUM(CASE WHEN b.copies > 0 THEN b.open_minor ELSE 0 END), 0) AS BIGINT), \
+               CAST(COALESCE(SUM(b.settled_minor), 0) AS BIGINT), CAST(COALESCE(SUM(b.returned_minor), 0) AS BIGINT) \
+               FROM batch b JOIN payroll r ON r.number = b.payroll WHERE b.programme = $1";
+    let stages = tx.one(sql, values![programme.number()]).await?;
+    let wanted = [
+        (Account::Available, row.int(0)?),
+        (Account::Reserved, stages.int(0)?),
+        (Account::InTransit, stages.int(1)?),
+        (Account::Paid, stages.int(2)?),
+        (Account::Returned, stages.int(3)?),
+    ];
+    let mut found = Vec::new();
+    for (account, books) in wanted {
+        if balance(account) != books {
+            found.push(format!(
+                "{programme}: {} is {} in the ledger and {books} in the rows",
+                account.name(),
+                balance(account)
+            ));
+        }
+    }
+    let all: i64 = balances.iter().map(|(_, balance)| balance).sum();
+    if all != 0 {
+        found.push(format!("{programme}: the accounts add up to {all}, not to 0"));
+    }
+    Ok(found)
+}
+
+/// Evidence above a number: number, hash, sealed bytes.
+pub async fn evidence_page(tx: &mut Tx, above: i64, limit: i64) -> Result<Vec<(i64, Vec<u8>, Vec<u8>)>> {
+    let sql = "SELECT number, sha256, sealed FROM evidence WHERE number > $1 ORDER BY number LIMIT $2";
+    let rows = tx.rows(sql, values![above, limit]).await?;
+    rows.iter().map(|row| Ok((row.int(0)?, row.bytes(1)?.to_vec(), row.bytes(2)?.to_vec()))).collect()
+}
