@@ -1,4 +1,6 @@
 //! The one integration test binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
+mod flow;
 mod tidy;
+mod world;

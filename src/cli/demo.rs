@@ -31,7 +31,7 @@ pub struct DemoArgs {
     /// How many rows the payroll has
     #[arg(long, default_value_t = 10_000)]
     rows: u64,
-    /// The same seed makes the same payroll and the same faults
+    /// The same seed makes the same payroll
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Pay this file instead of a made-up one; its totals are read from FILE.totals or counted
