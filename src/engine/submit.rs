@@ -343,7 +343,9 @@ pub(super) fn facts(batch: &contract::Batch) -> Facts {
 /// The hash of a batch's rows in order; what was approved, row by row.
 pub(super) fn content_hash(tag: u16, members: &[Member]) -> Vec<u8> {
     let mut hasher = ContentHasher::new(tag);
-    for member in members {
+    // Rows that were held or withdrawn before anything left are not what the batch sends.
+    let sent = |member: &&Member| !matches!(member.state, State::Planned | State::Held | State::Cancelled);
+    for member in members.iter().filter(sent) {
         hasher.add(member.number, member.amount_minor, &member.identity, &member.sealed);
     }
     hasher.finish()
