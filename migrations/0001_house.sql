@@ -1,5 +1,6 @@
--- The house. One text for both engines; the two words in double braces are the only difference:
--- NUMBER_KEY is a BIGINT primary key, HOT leaves room on a page for updates of rows that are written twice.
+-- The house. One text for both engines; the three words in double braces are the only difference: NUMBER_KEY is a
+-- BIGINT primary key, HOT leaves room on a page for updates of rows that are written twice, COMPRESSED keeps
+-- PostgreSQL from compressing again what is compressed.
 -- Rules of the tables and indexes: README.md beside this file.
 
 CREATE TABLE installation (
@@ -214,6 +215,7 @@ CREATE TABLE evidence (
     at BIGINT NOT NULL
 );
 CREATE INDEX evidence_by_batch ON evidence (batch, number);
+{{COMPRESSED}}
 
 -- One line of the ledger: an amount moves from the credited account to the debited one, so that it balances
 -- by its shape.

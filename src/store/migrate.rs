@@ -14,8 +14,12 @@ const TEXTS: [(i64, &str, &str); 1] = [(1, "house", include_str!("../../migratio
 /// Runs what has not been run. Safe to call from many processes at once.
 pub async fn run(db: &Db) -> Result<()> {
     let words = match db {
-        Db::Sqlite { .. } => [("{{NUMBER_KEY}}", "INTEGER PRIMARY KEY"), ("{{HOT}}", "")],
-        Db::Postgres(_) => [("{{NUMBER_KEY}}", "BIGINT PRIMARY KEY"), ("{{HOT}}", "WITH (fillfactor = 45)")],
+        Db::Sqlite { .. } => [("{{NUMBER_KEY}}", "INTEGER PRIMARY KEY"), ("{{HOT}}", ""), ("{{COMPRESSED}}", "")],
+        Db::Postgres(_) => [
+            ("{{NUMBER_KEY}}", "BIGINT PRIMARY KEY"),
+            ("{{HOT}}", "WITH (fillfactor = 45)"),
+            ("{{COMPRESSED}}", "ALTER TABLE evidence ALTER COLUMN sealed SET STORAGE EXTERNAL;"),
+        ],
     };
     let migrations = TEXTS.iter().map(|(version, name, text)| {
         let sql = words.iter().fold((*text).to_owned(), |sql, (word, meaning)| sql.replace(word, meaning));
