@@ -91,3 +91,51 @@ fn no_floats_near_money() {
     nothing_has("connectors/contract", &["f32", "f64"], "money is exact");
     nothing_has("src/domain", &["f32", "f64"], "money is exact");
 }
+
+#[test]
+fn the_picture_of_the_states_is_the_table() {
+    let picture = include_str!("snapshots/states.txt");
+    assert_eq!(
+        picture,
+        paymaster::domain::disbursement::diagram(),
+        "write the new diagram to tests/snapshots/states.txt"
+    );
+}
+
+#[test]
+fn rooms_look_only_where_they_may() {
+    let rooms = [
+        ("src/store", &["crate::engine", "crate::api", "crate::cli", "crate::config"][..], "the store decides nothing"),
+        (
+            "src/engine",
+            &["crate::api", "crate::cli", "crate::config", "crate::jobs", "sqlx", "axum", "reqwest"],
+            "the engine knows no door and no SQL",
+        ),
+        ("src/api", &["crate::cli", "crate::config", "sqlx", "crate::store::db"], "a door calls engine verbs"),
+        ("src/cli", &["sqlx", "reqwest"], "a door calls engine verbs"),
+        ("src/jobs", &["crate::api", "crate::cli", "crate::config"], "jobs call engine verbs"),
+        ("connectors", &["paymaster::", "sqlx", "apalis"], "a connector knows the contract only"),
+    ];
+    for (root, words, why) in rooms {
+        nothing_has(root, words, why);
+    }
+}
+
+#[test]
+fn only_the_clock_asks_the_time_and_draws_randomness() {
+    let words = ["SystemTime::now", "Utc::now", "SystemRandom"];
+    for root in ["src/domain", "src/engine", "src/jobs", "src/api"] {
+        nothing_has(root, &words, "clock.rs asks the time");
+    }
+}
+
+#[test]
+fn there_are_no_words_that_say_nothing() {
+    for root in ["src", "connectors"] {
+        for (path, _) in sources(root) {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let empty = ["util", "utils", "common", "helper", "helpers", "manager", "handler", "misc", "data", "info"];
+            assert!(!empty.contains(&name.as_str()), "{} needs a name that says what it is for", path.display());
+        }
+    }
+}

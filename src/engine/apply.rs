@@ -3,10 +3,10 @@
 //! Everything happens in one unit of work under the batch's lock: evidence, moves, ledger, journal, and the
 //! messages to the registry that tell of new ends. Deliberately not here: asking, sending, and states' rules.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use paymaster_connectors::contract::{About, Message, Money, Outcome, Reason, ReasonClass, Report};
+use paymaster_connectors::contract::{About, Instruction, Message, Money, Outcome, Reason, ReasonClass, Report};
 
 use super::Engine;
 use crate::domain::batch::{BatchState, effective};
@@ -27,8 +27,8 @@ use crate::store::{Numbers, party};
 /// Most ends one message to the registry tells of; the standard's limit.
 const PUBLICATION_ITEMS_MAX: usize = 1_000;
 
-/// What was instructed, by number: a report that says otherwise is a contradiction.
-pub(super) type Facts = HashMap<i64, (Money, String)>;
+/// What was instructed, ascending by reference: a report that says otherwise is a contradiction.
+pub(super) type Facts = [Instruction];
 
 /// A message with its reports.
 pub(super) type Spoken = (Message, Vec<Report>);
@@ -161,12 +161,13 @@ impl Row {
 
 impl Work<'_> {
     fn instruction(&mut self, number: i64, message: &Message, report: &Report, at: (i64, i64)) -> Result<()> {
-        let (Some(row), Some((amount, account))) = (self.rows.get_mut(&number), self.facts.get(&number)) else {
+        let fact = self.facts.binary_search_by_key(&number, |fact| fact.reference.number()).map(|at| &self.facts[at]);
+        let (Some(row), Ok(fact)) = (self.rows.get_mut(&number), fact) else {
             self.exceptions.push(("foreign_reference", self.batch.id.number(), at.0));
             return Ok(());
         };
         let provider = self.engine.provider(&self.batch.provider)?;
-        let attempt = attempt(&self.batch, effective(row.now, self.batch.state), *amount, account);
+        let attempt = attempt(&self.batch, effective(row.now, self.batch.state), fact.amount, &fact.payee_account);
         let verdict = judge(&attempt, report, message.source, provider.connector.profile(), self.now);
         let asked = match verdict {
             Verdict::Move(asked) => asked,

@@ -1,10 +1,8 @@
 //! A provider calls us: keep the raw bytes, then let the call make us ask, or apply it as far as it is trusted.
 
-use paymaster_connectors::contract::{Ask, Callback, CallbackTrust, Message, Source};
+use paymaster_connectors::contract::{Ask, Callback, CallbackTrust, Instruction, Message, Source};
 use std::collections::BTreeMap;
 
-use super::apply::Facts;
-use super::submit::facts;
 use super::{Engine, Outcome, RefusedKind, refused};
 use crate::domain::batch::effective;
 use crate::domain::id::{Batch, Id};
@@ -85,13 +83,12 @@ impl Engine {
         Ok(())
     }
 
-    async fn facts_of(&self, id: Id<Batch>) -> anyhow::Result<Facts> {
+    async fn facts_of(&self, id: Id<Batch>) -> anyhow::Result<Vec<Instruction>> {
         let mut tx = self.store.read().await?;
-        let Some(row) = batch::get_any(&mut tx, id).await? else { return Ok(Facts::new()) };
+        let Some(row) = batch::get_any(&mut tx, id).await? else { return Ok(Vec::new()) };
         let mut members = disbursement::members(&mut tx, id, row.numbers).await?;
         members.retain(|member| effective(member.state, row.state) != crate::domain::disbursement::State::Held);
-        let outgoing = self.outgoing(&mut tx, &row, members).await?;
-        Ok(facts(&outgoing))
+        Ok(self.outgoing(&mut tx, &row, members).await?.instructions)
     }
 }
 

@@ -5,7 +5,6 @@ use paymaster_connectors::contract::Failure;
 
 use super::Engine;
 use super::said::{Ear, Hold};
-use super::submit::facts;
 use crate::domain::batch::{BatchState, backoff, effective, may_resend};
 use crate::domain::id::{Batch, Id};
 use crate::store::batch;
@@ -29,16 +28,20 @@ impl Engine {
         let outgoing = self.outgoing(&mut tx, &row, open).await?;
         tx.commit().await?;
 
-        let facts = facts(&outgoing);
+        let facts = outgoing.instructions.as_slice();
         let hold = Hold::new(row.epoch, began, self.lease.lease_micros);
-        let mut ear = Ear::new(self, id, &facts, &hold);
+        let mut ear = Ear::new(self, id, facts, &hold);
         let provider = self.provider(&row.provider)?;
         let asked = provider.connector.inquire(&outgoing, &mut ear).await;
         if let Err(failure) = &asked {
             tracing::warn!(batch.id = %id, provider = row.provider, failure = %failure, "asking did not end well");
         }
         ear.flush().await?;
-        let absent = if ear.applied.batch_absent { facts.keys().copied().collect() } else { ear.applied.absent };
+        let absent = if ear.applied.batch_absent {
+            facts.iter().map(|fact| fact.reference.number()).collect()
+        } else {
+            ear.applied.absent
+        };
         let absent = self.inquired(id, &hold, absent, asked.err()).await?;
         if absent.is_empty() { Ok(()) } else { self.resend_batch(id, &absent).await }
     }

@@ -8,7 +8,6 @@ use paymaster_connectors::contract::{
 };
 
 use super::Engine;
-use super::apply::Facts;
 use super::said::{Ear, EngineGate, Hold};
 use crate::domain::batch::{BatchState, backoff, may_resend};
 use crate::domain::disbursement::State;
@@ -30,7 +29,6 @@ struct Claimed {
     row: BatchRow,
     batch: contract::Batch,
     wire: Vec<u8>,
-    facts: Facts,
     hold: Hold,
 }
 
@@ -86,9 +84,8 @@ impl Engine {
         };
         self.intend(&mut tx, &mut row, &mut numbers, now).await?;
         tx.commit().await?;
-        let facts = facts(&batch);
         let hold = Hold::new(row.epoch, began, self.lease.lease_micros);
-        Ok(Some(Claimed { row, batch, wire, facts, hold }))
+        Ok(Some(Claimed { row, batch, wire, hold }))
     }
 
     async fn intend(&self, tx: &mut Tx, row: &mut BatchRow, numbers: &mut Numbers, now: i64) -> Result<()> {
@@ -168,7 +165,8 @@ impl Engine {
     }
 
     async fn send(&self, claimed: Claimed) -> Result<()> {
-        let Claimed { row, batch, wire, facts, hold } = claimed;
+        let Claimed { row, batch, wire, hold } = claimed;
+        let facts = batch.instructions.as_slice();
         let provider = self.provider(&row.provider)?;
         let gate = EngineGate {
             engine: self,
@@ -178,7 +176,7 @@ impl Engine {
             provider: &row.provider,
             asked_at: tokio::sync::Mutex::new(None),
         };
-        let mut ear = Ear::new(self, row.id, &facts, &hold);
+        let mut ear = Ear::new(self, row.id, facts, &hold);
         let sent = provider.connector.submit(&batch, &wire, &gate, &mut ear).await;
         if let Err(failure) = &sent {
             tracing::warn!(batch.id = %row.id, provider = row.provider, failure = %failure, "sending did not end well");
@@ -193,11 +191,15 @@ impl Engine {
                     bytes: reason.to_string().into(),
                 });
                 let report = Report::batch(Outcome::Rejected(reason));
-                self.apply(row.id, &facts, &[(message, vec![report])], Some(hold.epoch)).await?;
+                self.apply(row.id, facts, &[(message, vec![report])], Some(hold.epoch)).await?;
                 self.sent(row.id, &hold, None, Vec::new()).await
             }
             Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_))) => {
-                let not_sent = if ear.spoke_of_rows { ear.applied.not_sent } else { facts.keys().copied().collect() };
+                let not_sent = if ear.spoke_of_rows {
+                    ear.applied.not_sent
+                } else {
+                    facts.iter().map(|fact| fact.reference.number()).collect()
+                };
                 self.sent(row.id, &hold, Some(failure), not_sent).await
             }
             _ => self.sent(row.id, &hold, None, ear.applied.not_sent).await,
@@ -333,11 +335,6 @@ fn transfer(row: &BatchRow, debit: Account, credit: Account, amount_minor: i64) 
         batch: Some(row.id.number()),
         evidence: row.wire,
     }
-}
-
-pub(super) fn facts(batch: &contract::Batch) -> Facts {
-    let instructions = batch.instructions.iter();
-    instructions.map(|one| (one.reference.number(), (one.amount, one.payee_account.clone()))).collect()
 }
 
 /// The hash of a batch's rows in order; what was approved, row by row.

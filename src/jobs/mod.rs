@@ -31,7 +31,7 @@ pub struct WorkTerms {
 
 impl Default for WorkTerms {
     fn default() -> Self {
-        Self { batches: 8, publications: 2, sweep: Duration::from_millis(500), poll: Duration::from_millis(100) }
+        Self { batches: 4, publications: 2, sweep: Duration::from_millis(500), poll: Duration::from_millis(100) }
     }
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures_util::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -282,6 +283,34 @@ impl Tx {
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
+    }
+
+    /// Turns the rows of an answer into values as they come, so that many rows are never held twice.
+    pub async fn map_rows<T>(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl Fn(&Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        meter::round_trip();
+        let mut all = Vec::new();
+        match self {
+            Self::Sqlite(tx) => {
+                let (sql, arguments) = sqlite_call(sql, values, Table::NONE)?;
+                let mut rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut **tx);
+                while let Some(row) = rows.try_next().await? {
+                    all.push(read(&Row::Sqlite(row))?);
+                }
+            }
+            Self::Postgres(tx) => {
+                let (sql, arguments) = postgres_call(sql, values, Table::NONE)?;
+                let mut rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut **tx);
+                while let Some(row) = rows.try_next().await? {
+                    all.push(read(&Row::Postgres(row))?);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// The first row of an answer, if there is one.

@@ -177,7 +177,6 @@ pub async fn members(tx: &mut Tx, batch: Id<Batch>, numbers: (i64, i64)) -> Resu
                FROM disbursement d JOIN payee p ON p.number = d.number \
                LEFT JOIN departure x ON x.disbursement = d.number \
                WHERE d.number BETWEEN $1 AND $2 AND p.number BETWEEN $1 AND $2 AND d.batch = $3 ORDER BY d.number";
-    let rows = tx.rows(sql, values![numbers.0, numbers.1, batch.number()]).await?;
     let member = |row: &Row| {
         Ok(Member {
             number: row.int(0)?,
@@ -188,7 +187,7 @@ pub async fn members(tx: &mut Tx, batch: Id<Batch>, numbers: (i64, i64)) -> Resu
             provider_reference: row.maybe_text(5)?,
         })
     };
-    rows.iter().map(member).collect()
+    tx.map_rows(sql, values![numbers.0, numbers.1, batch.number()], member).await
 }
 
 /// Number, own state and sum of those of these rows that are in the batch, ascending.

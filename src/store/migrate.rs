@@ -1,7 +1,6 @@
 //! Brings the tables up to date: one text for both engines, run by sqlx's migrator with its own history table.
 
 use anyhow::{Context, Result};
-use ring::rand::SecureRandom;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
@@ -38,8 +37,7 @@ pub async fn run(db: &Db) -> Result<()> {
 
 /// Makes the installation's one row: a random tag for references and a random key for look-up hashes.
 async fn install(db: &Db) -> Result<()> {
-    let mut random = [0_u8; 34];
-    ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("no randomness"))?;
+    let random = crate::clock::random::<34>()?;
     let tag = i64::from(u16::from_be_bytes([random[0], random[1]]) & 0x7fff);
     let sql =
         "INSERT INTO installation (one, tag, index_key, next_number) VALUES (1, $1, $2, 0) ON CONFLICT DO NOTHING";
