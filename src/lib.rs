@@ -1,5 +1,6 @@
 //! Paymaster pays social-protection payrolls: nobody twice, nobody forgotten, every end with evidence.
 
+pub mod api;
 pub mod clock;
 pub mod domain;
 pub mod engine;
