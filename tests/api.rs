@@ -296,6 +296,11 @@ async fn the_api_is_described_and_the_description_is_kept() {
     }
     let page = world.get("/docs/", "").await;
     assert!(page.status.is_success() && page.text().contains("swagger-ui"));
+    for part in ["swagger-ui.css", "swagger-ui-bundle.js", "swagger-initializer.js"] {
+        let got = world.get(&format!("/docs/{part}"), "").await;
+        assert!(got.status.is_success() && !got.bytes.is_empty(), "{part}");
+        assert!(!part.contains("initializer") || got.text().contains("/openapi.json"));
+    }
     same_as_snapshot("openapi.json", &format!("{}\n", serde_json::to_string_pretty(&described).unwrap()));
     world.stop().await;
 }

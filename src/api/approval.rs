@@ -2,14 +2,14 @@
 //! compares persons, whatever token they come with.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Writing};
-use super::input::id;
+use super::input::{Named, id};
 use super::payroll::UNKNOWN;
 use crate::domain::id::{Id, Payroll};
 use crate::domain::payroll::PayrollState;
@@ -51,7 +51,7 @@ fn moved(id: Id<Payroll>, state: PayrollState) -> Json<PayrollMoved> {
 pub async fn submit(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<PayrollMoved>> {
     caller.needs(&[Role::Maker])?;
     let id = id(&text, UNKNOWN)?;
@@ -66,7 +66,7 @@ pub async fn submit(
 pub async fn approve(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<PayrollMoved>> {
     caller.needs(&[Role::Checker])?;
     let id = id(&text, UNKNOWN)?;
@@ -81,7 +81,7 @@ pub async fn approve(
 pub async fn recall(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<PayrollMoved>> {
     caller.needs(ANY_HAND)?;
     let id = id(&text, UNKNOWN)?;
@@ -96,7 +96,7 @@ pub async fn recall(
 pub async fn release(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<PayrollMoved>> {
     caller.needs(&[Role::Checker])?;
     let id = id(&text, UNKNOWN)?;
@@ -111,7 +111,7 @@ pub async fn release(
 pub async fn pause(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<PayrollPaused>> {
     set_paused(&doors, &caller, &text, true).await
 }
@@ -124,7 +124,7 @@ pub async fn pause(
 pub async fn resume(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<PayrollPaused>> {
     set_paused(&doors, &caller, &text, false).await
 }

@@ -1,7 +1,7 @@
 //! Batches, and the evidence about them as it came.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Reading};
-use super::input::{Asked, PageQuery, id};
+use super::input::{Asked, Named, PageQuery, id};
 use super::view::{Sum, at, at_if, hex};
 use crate::domain::id::{Batch, Evidence, Id, Payroll};
 use crate::engine::{Engine, Role};
@@ -109,7 +109,7 @@ pub struct EvidenceView {
 pub async fn list(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
     Asked(page): Asked<PageQuery>,
 ) -> Answer<Json<BatchPage>> {
     let payroll = id(&text, super::payroll::UNKNOWN)?;
@@ -125,7 +125,7 @@ pub async fn list(
     get, path = "/v1/batches/{id}", tag = "batches", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The batch", body = BatchDetail), Reading), security(("token" = [])),
 )]
-pub async fn get(State(doors): State<Doors>, caller: Caller, Path(text): Path<String>) -> Answer<Json<BatchDetail>> {
+pub async fn get(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Json<BatchDetail>> {
     let (row, evidence) = doors.engine.batch(caller.scope(), id(&text, "batch_unknown")?).await?;
     let evidence = evidence.into_iter().map(EvidenceView::from).collect();
     Ok(Json(BatchDetail { batch: BatchView::new(&doors.engine, row), evidence }))
@@ -146,7 +146,7 @@ pub async fn get(State(doors): State<Doors>, caller: Caller, Path(text): Path<St
     ),
     security(("token" = [])),
 )]
-pub async fn evidence(State(doors): State<Doors>, caller: Caller, Path(text): Path<String>) -> Answer<Response> {
+pub async fn evidence(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Response> {
     caller.needs(&[Role::Auditor, Role::Checker, Role::Admin])?;
     let (row, bytes) = doors.engine.evidence(caller.scope(), id(&text, "evidence_unknown")?).await?;
     let facts: [(&'static str, String); 5] = [

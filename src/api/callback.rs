@@ -1,13 +1,13 @@
 //! Providers call us back here, at an address nobody can guess. Deliberately not here: believing them.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use paymaster_connectors::contract::Callback;
 
 use super::Doors;
 use super::error::{Answer, Problem};
-use super::input::{fits, read};
+use super::input::{Named, fits, read};
 
 /// Largest call.
 const CALL_BYTES_MAX: usize = 1 << 20;
@@ -30,7 +30,7 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 )]
 pub async fn post(
     State(doors): State<Doors>,
-    Path((provider, secret)): Path<(String, String)>,
+    Named((provider, secret)): Named<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<StatusCode> {
@@ -55,7 +55,7 @@ pub async fn post(
 )]
 pub async fn put(
     State(doors): State<Doors>,
-    Path((provider, secret)): Path<(String, String)>,
+    Named((provider, secret)): Named<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<StatusCode> {

@@ -1,7 +1,7 @@
 //! Disbursements: a payroll's by page, and one with its timeline.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use paymaster_connectors::contract::Reference;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Error, Reading};
-use super::input::{Asked, PageQuery, id};
+use super::input::{Asked, Named, PageQuery, id};
 use super::view::{Amount, at};
 use crate::domain::disbursement::State as Standing;
 use crate::domain::id::{Batch, Evidence, Id, Payroll};
@@ -128,7 +128,7 @@ pub struct DisbursementPage {
 pub async fn list(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
     Asked(pairs): Asked<Vec<(String, String)>>,
 ) -> Answer<Json<DisbursementPage>> {
     let (states, page) = read(pairs)?;
@@ -173,7 +173,7 @@ fn read(pairs: Vec<(String, String)>) -> Answer<(Vec<Standing>, PageQuery)> {
 pub async fn get(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(text): Path<String>,
+    Named(text): Named<String>,
 ) -> Answer<Json<DisbursementDetail>> {
     let reference =
         Reference::parse(&text).filter(|reference| doors.engine.reference(reference.number()) == *reference);

@@ -142,6 +142,14 @@ impl Error {
     }
 }
 
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!(request.id = request_id(), error = format!("{error:#}"), "a request failed on our side");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -56,6 +56,19 @@ impl<T: DeserializeOwned> FromRequestParts<Doors> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &Doors) -> Result<Self, Error> {
         query(parts).map(Self)
+    }
+}
+
+/// What the path names.
+#[derive(Debug)]
+pub struct Named<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Doors> for Named<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, Error> {
+        let read = Path::from_request_parts(parts, doors).await;
+        read.map(|Path(named)| Self(named)).map_err(|error| Error::malformed("path_malformed", error.body_text()))
     }
 }
 

@@ -49,6 +49,8 @@ use crate::engine::Engine;
 pub const BODY_BYTES_MAX_DEFAULT: u64 = 4 << 30;
 /// Uploads taken at once; each holds a file on disk.
 const UPLOADS_MAX: usize = 16;
+/// Asked every few seconds by whoever watches the service; of no interest in the log.
+const WATCHED: [&str; 3] = ["/health", "/health/ready", "/metrics"];
 /// Names a request in answers and in the log.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -143,7 +145,11 @@ async fn named(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let mut response = error::REQUEST_ID.scope(id.clone(), next.run(request)).await;
     let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis());
-    tracing::info!(request.id = id, http.method = %method, http.path = path, http.status = status, millis, "answered");
+    if WATCHED.contains(&path.as_str()) {
+        tracing::debug!(request.id = id, http.path = path, http.status = status, millis, "answered");
+    } else {
+        tracing::info!(request.id = id, http.method = %method, http.path = path, http.status = status, millis, "answered");
+    }
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if path.starts_with("/v1/") {

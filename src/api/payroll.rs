@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::auth::Caller;
-use super::error::{Answer, Reading};
-use super::input::{Asked, PageQuery, id};
+use super::error::{Answer, Error, Reading};
+use super::input::{Asked, Named, PageQuery, id};
 use super::progress::PayrollView;
 use super::view::{Sum, at};
 use crate::domain::id::{Id, Payroll};
@@ -80,7 +80,7 @@ pub async fn list(
     get, path = "/v1/payrolls/{id}", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The payroll", body = PayrollView), Reading), security(("token" = [])),
 )]
-pub async fn get(State(doors): State<Doors>, caller: Caller, Path(text): Path<String>) -> Answer<Json<PayrollView>> {
+pub async fn get(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Json<PayrollView>> {
     let status = doors.engine.payroll_status(caller.scope(), id(&text, UNKNOWN)?).await?;
     Ok(Json(status.into()))
 }
@@ -92,7 +92,7 @@ pub async fn get(State(doors): State<Doors>, caller: Caller, Path(text): Path<St
     responses((status = 200, description = "The file", body = String, content_type = "text/csv"), Reading),
     security(("token" = [])),
 )]
-pub async fn rejects(State(doors): State<Doors>, caller: Caller, Path(text): Path<String>) -> Answer<Response> {
+pub async fn rejects(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Response> {
     let id = id::<Payroll>(&text, UNKNOWN)?;
     let scope = caller.actor.scope;
     // The first page is read before anything is answered, so that what does not exist is a 404.
@@ -101,7 +101,7 @@ pub async fn rejects(State(doors): State<Doors>, caller: Caller, Path(text): Pat
     let pages = stream::try_unfold(Some(first), move |page| {
         let engine = engine.clone();
         async move {
-            let Some((bytes, last)) = page else { return Ok::<_, crate::engine::Error>(None) };
+            let Some((bytes, last)) = page else { return Ok::<_, Error>(None) };
             let following = match last {
                 Some(last) => Some(engine.reject_page(&scope, id, last).await?),
                 None => None,
@@ -113,6 +113,7 @@ pub async fn rejects(State(doors): State<Doors>, caller: Caller, Path(text): Pat
         (CONTENT_TYPE, String::from("text/csv; charset=utf-8")),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"rejects-{id}.csv\"")),
     ];
+    // An error breaks the body off, so that half a file is not taken for a whole one.
     Ok((headers, Body::from_stream(pages)).into_response())
 }
 

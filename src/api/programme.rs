@@ -1,7 +1,7 @@
 //! Programmes with their cycles, their money, and beneficiaries who are not to be paid for now.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use paymaster_connectors::contract::{Currency, Money};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Reading, Writing};
-use super::input::{Sent, day};
+use super::input::{Named, Sent, day};
 use super::view::{Amount, amount, currency};
 use crate::domain::id::{Cycle, Id, Programme};
 use crate::engine::{CycleRequest, ProgrammeRequest, Role};
@@ -161,7 +161,7 @@ pub async fn list(State(doors): State<Doors>, caller: Caller) -> Answer<Json<Pro
 pub async fn make_cycle(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(programme): Path<String>,
+    Named(programme): Named<String>,
     Sent(new): Sent<NewCycle>,
 ) -> Answer<(StatusCode, Json<CycleView>)> {
     caller.needs(&[Role::Admin])?;
@@ -180,7 +180,7 @@ pub async fn make_cycle(
 pub async fn fund(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(programme): Path<String>,
+    Named(programme): Named<String>,
     Sent(new): Sent<NewFunding>,
 ) -> Answer<Json<FundingView>> {
     caller.needs(&[Role::Admin])?;
@@ -199,7 +199,7 @@ pub async fn fund(
 pub async fn hold(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(programme): Path<String>,
+    Named(programme): Named<String>,
     Sent(new): Sent<NewHold>,
 ) -> Answer<StatusCode> {
     caller.needs(&[Role::Admin])?;

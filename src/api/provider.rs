@@ -1,14 +1,14 @@
 //! Providers: stopping new sends to one, and letting them go on.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Writing};
-use super::input::Sent;
+use super::input::{Named, Sent};
 use crate::engine::Role;
 
 /// Why sends are stopped.
@@ -37,7 +37,7 @@ pub struct ProviderPaused {
 pub async fn pause(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(provider): Path<String>,
+    Named(provider): Named<String>,
     Sent(why): Sent<PauseReason>,
 ) -> Answer<Json<ProviderPaused>> {
     caller.needs(&[Role::Admin])?;
@@ -54,7 +54,7 @@ pub async fn pause(
 pub async fn resume(
     State(doors): State<Doors>,
     caller: Caller,
-    Path(provider): Path<String>,
+    Named(provider): Named<String>,
 ) -> Answer<Json<ProviderPaused>> {
     caller.needs(&[Role::Admin])?;
     doors.engine.pause_provider(&provider, None).await?;

@@ -1,14 +1,14 @@
 //! Messages to registries: which wait, which arrived, which were laid aside, and bringing those back.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Error, Reading, Writing};
-use super::input::{Asked, PageQuery, id};
+use super::input::{Asked, Named, PageQuery, id};
 use super::view::{at, at_if};
 use crate::domain::id::{Batch, Evidence, Id, Payroll, Publication};
 use crate::engine::Role;
@@ -114,7 +114,7 @@ pub async fn replay_all(State(doors): State<Doors>, caller: Caller) -> Answer<Js
     params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "How many", body = Replayed), Writing), security(("token" = [])),
 )]
-pub async fn replay(State(doors): State<Doors>, caller: Caller, Path(text): Path<String>) -> Answer<Json<Replayed>> {
+pub async fn replay(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Json<Replayed>> {
     caller.needs(&[Role::Admin])?;
     let id = id(&text, "publication_unknown")?;
     Ok(Json(Replayed { replayed: doors.engine.replay_publications(caller.scope(), Some(id)).await? }))

@@ -1,7 +1,7 @@
 //! Tokens of the tenant's people. A secret is shown once and stored nowhere.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Error, Writing};
-use super::input::{Sent, id};
+use super::input::{Named, Sent, id};
 use crate::domain::id::{Id, Token};
 use crate::engine::Role;
 
@@ -61,7 +61,7 @@ pub async fn make(
     delete, path = "/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id.")),
     responses((status = 204, description = "Ended"), Writing), security(("token" = [])),
 )]
-pub async fn revoke(State(doors): State<Doors>, caller: Caller, Path(text): Path<String>) -> Answer<StatusCode> {
+pub async fn revoke(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<StatusCode> {
     caller.needs(&[Role::Admin])?;
     doors.engine.revoke_token(caller.scope(), id(&text, "token_unknown")?).await?;
     Ok(StatusCode::NO_CONTENT)

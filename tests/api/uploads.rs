@@ -174,6 +174,21 @@ async fn a_form_may_have_its_fields_in_any_order_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_form_is_streamed_and_what_lies_outside_its_fields_is_bounded() {
+    let world = World::with_programme().await;
+    let large = format!("not,a,header\n{}", "x".repeat(6 << 20));
+    let fields =
+        [("programme", "grant"), ("cycle", "2026-11"), ("declared_rows", "2"), ("declared_sum", "1"), ("file", &large)];
+    let problem = send_form(&world, &fields).await.problem(422, "column_unknown");
+    assert_eq!(problem["found"]["payments"], 0);
+    let preamble = [vec![b'x'; 6 << 20], form(&fields[..4])].concat();
+    let got = world.send(Method::POST, "/v1/payrolls", &world.maker, &BOUNDARY, preamble).await;
+    got.problem(400, "form_malformed");
+    assert_eq!(world.folder.spooled(), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_declaration_is_read_strictly() {
     let world = World::with_programme().await;
     let csv = [("content-type", "text/csv")];

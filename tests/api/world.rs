@@ -24,7 +24,7 @@ const START_MICROS: i64 = 1_793_620_800_000_000;
 /// Rounds of work after which a payroll must have come to its end.
 const ROUNDS_MAX: usize = 200;
 /// Largest payroll file of a test's service.
-pub const FILE_BYTES_MAX: u64 = 256 << 10;
+pub const FILE_BYTES_MAX: u64 = 8 << 20;
 pub const SECRET: &str = "only-the-operator-knows-this";
 pub const HEADER: &str = "entitlement,beneficiary_id,payee_name,payee_account,amount,currency\n";
 
