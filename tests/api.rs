@@ -287,13 +287,19 @@ async fn the_api_is_described_and_the_description_is_kept() {
     let world = World::new().await;
     let described = world.get("/openapi.json", "").await.good();
     assert_eq!(described["openapi"], "3.1.0");
+    let mut names = Vec::new();
     for (path, operations) in described["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let guarded = operation["security"].is_array();
             assert_eq!(guarded, path.starts_with("/v1/"), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path} has no words");
+            names.push(operation["operationId"].as_str().unwrap());
         }
     }
+    names.sort_unstable();
+    let operations = names.len();
+    names.dedup();
+    assert_eq!(operations, names.len(), "two operations have one name");
     let page = world.get("/docs/", "").await;
     assert!(page.status.is_success() && page.text().contains("swagger-ui"));
     for part in ["swagger-ui.css", "swagger-ui-bundle.js", "swagger-initializer.js"] {

@@ -45,7 +45,8 @@ fn moved(id: Id<Payroll>, state: PayrollState) -> Json<PayrollMoved> {
 
 /// The maker hands a draft to a checker.
 #[utoipa::path(
-    post, path = "/v1/payrolls/{id}/submit", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    post, path = "/v1/payrolls/{id}/submit", operation_id = "submit_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "Submitted", body = PayrollMoved), Writing), security(("token" = [])),
 )]
 pub async fn submit(
@@ -60,7 +61,8 @@ pub async fn submit(
 
 /// A checker agrees with exactly this content. Nobody approves what they made or submitted.
 #[utoipa::path(
-    post, path = "/v1/payrolls/{id}/approve", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    post, path = "/v1/payrolls/{id}/approve", operation_id = "approve_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "Approved", body = PayrollMoved), Writing), security(("token" = [])),
 )]
 pub async fn approve(
@@ -75,7 +77,8 @@ pub async fn approve(
 
 /// Back to the maker, before release; an approval is void.
 #[utoipa::path(
-    post, path = "/v1/payrolls/{id}/recall", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    post, path = "/v1/payrolls/{id}/recall", operation_id = "recall_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "A draft again", body = PayrollMoved), Writing), security(("token" = [])),
 )]
 pub async fn recall(
@@ -90,7 +93,8 @@ pub async fn recall(
 
 /// Reserves the money and lets the batches go. The content must be what was approved.
 #[utoipa::path(
-    post, path = "/v1/payrolls/{id}/release", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    post, path = "/v1/payrolls/{id}/release", operation_id = "release_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "Released", body = PayrollMoved), Writing), security(("token" = [])),
 )]
 pub async fn release(
@@ -105,7 +109,8 @@ pub async fn release(
 
 /// Stops new sends of a payroll.
 #[utoipa::path(
-    post, path = "/v1/payrolls/{id}/pause", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    post, path = "/v1/payrolls/{id}/pause", operation_id = "pause_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "Paused", body = PayrollPaused), Writing), security(("token" = [])),
 )]
 pub async fn pause(
@@ -118,7 +123,8 @@ pub async fn pause(
 
 /// Lets sends of a paused payroll go on.
 #[utoipa::path(
-    post, path = "/v1/payrolls/{id}/resume", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    post, path = "/v1/payrolls/{id}/resume", operation_id = "resume_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "Goes on", body = PayrollPaused), Writing), security(("token" = [])),
 )]
 pub async fn resume(

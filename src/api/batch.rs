@@ -102,7 +102,8 @@ pub struct EvidenceView {
 
 /// Batches of a payroll.
 #[utoipa::path(
-    get, path = "/v1/payrolls/{id}/batches", tag = "batches",
+    get, path = "/v1/payrolls/{id}/batches", operation_id = "list_batches",
+    tag = "batches",
     params(("id" = String, Path, description = "Id of the payroll."), PageQuery),
     responses((status = 200, description = "A page", body = BatchPage), Reading), security(("token" = [])),
 )]
@@ -122,7 +123,8 @@ pub async fn list(
 
 /// A batch with the evidence about it.
 #[utoipa::path(
-    get, path = "/v1/batches/{id}", tag = "batches", params(("id" = String, Path, description = "Its id.")),
+    get, path = "/v1/batches/{id}", operation_id = "get_batch",
+    tag = "batches", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The batch", body = BatchDetail), Reading), security(("token" = [])),
 )]
 pub async fn get(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Json<BatchDetail>> {
@@ -133,7 +135,8 @@ pub async fn get(State(doors): State<Doors>, caller: Caller, Named(text): Named<
 
 /// The bytes of a piece of evidence, as they came. They hold personal data.
 #[utoipa::path(
-    get, path = "/v1/evidence/{id}", tag = "batches", params(("id" = String, Path, description = "Its id.")),
+    get, path = "/v1/evidence/{id}", operation_id = "get_evidence",
+    tag = "batches", params(("id" = String, Path, description = "Its id.")),
     responses(
         (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream", headers(
             ("X-Evidence-Kind" = String, description = "message, decision, rule or wire"),

@@ -14,7 +14,8 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// A provider's call. Its bytes are kept before it is answered.
 #[utoipa::path(
-    post, path = "/callbacks/{provider}/{secret}", tag = "callbacks", request_body(content = Vec<u8>),
+    post, path = "/callbacks/{provider}/{secret}", operation_id = "post_callback",
+    tag = "callbacks", request_body(content = Vec<u8>),
     params(
         ("provider" = String, Path, description = "The provider's name here."),
         ("secret" = String, Path, description = "What only the provider was told."),
@@ -39,7 +40,8 @@ pub async fn post(
 
 /// The same, for providers that put.
 #[utoipa::path(
-    put, path = "/callbacks/{provider}/{secret}", tag = "callbacks", request_body(content = Vec<u8>),
+    put, path = "/callbacks/{provider}/{secret}", operation_id = "put_callback",
+    tag = "callbacks", request_body(content = Vec<u8>),
     params(
         ("provider" = String, Path, description = "The provider's name here."),
         ("secret" = String, Path, description = "What only the provider was told."),

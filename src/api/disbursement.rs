@@ -117,7 +117,8 @@ pub struct DisbursementPage {
 
 /// Disbursements of a payroll in the order of its file.
 #[utoipa::path(
-    get, path = "/v1/payrolls/{id}/disbursements", tag = "disbursements",
+    get, path = "/v1/payrolls/{id}/disbursements", operation_id = "list_disbursements",
+    tag = "disbursements",
     params(
         ("id" = String, Path, description = "Id of the payroll."),
         ("state" = Option<Vec<String>>, Query, description = "Only these states; may be repeated."),
@@ -165,7 +166,8 @@ fn read(pairs: Vec<(String, String)>) -> Answer<(Vec<Standing>, PageQuery)> {
 
 /// One disbursement, by its reference.
 #[utoipa::path(
-    get, path = "/v1/disbursements/{reference}", tag = "disbursements",
+    get, path = "/v1/disbursements/{reference}", operation_id = "get_disbursement",
+    tag = "disbursements",
     params(("reference" = String, Path, description = "Its reference, 16 characters.")),
     responses((status = 200, description = "The disbursement", body = DisbursementDetail), Reading),
     security(("token" = [])),

@@ -70,16 +70,16 @@ pub struct Problem {
 pub(super) enum Reading {
     /// A parameter cannot be read: an unknown one, a cursor that was tampered with, a limit out of range.
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] Problem),
+    Malformed(Problem),
     /// There is no live token with this secret.
     #[response(status = 401, content_type = "application/problem+json")]
-    NoToken(#[to_schema] Problem),
+    NoToken(Problem),
     /// The token's role may not read this.
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
     /// It does not exist for this tenant.
     #[response(status = 404, content_type = "application/problem+json")]
-    Unknown(#[to_schema] Problem),
+    Unknown(Problem),
 }
 
 /// Problems of a request that changes something. None of them left anything half done.
@@ -88,28 +88,28 @@ pub(super) enum Reading {
 pub(super) enum Writing {
     /// The request cannot be read: bad JSON, an unknown or repeated field, a field of another type.
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] Problem),
+    Malformed(Problem),
     /// There is no live token with this secret.
     #[response(status = 401, content_type = "application/problem+json")]
-    NoToken(#[to_schema] Problem),
+    NoToken(Problem),
     /// The token's role may not do this (`role_forbidden`), or the person made what they would approve.
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
     /// It does not exist for this tenant.
     #[response(status = 404, content_type = "application/problem+json")]
-    Unknown(#[to_schema] Problem),
+    Unknown(Problem),
     /// Not in this state, or somebody was faster.
     #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(#[to_schema] Problem),
+    Conflict(Problem),
     /// The body is larger than allowed.
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] Problem),
+    TooLarge(Problem),
     /// The body has another content type than allowed.
     #[response(status = 415, content_type = "application/problem+json")]
-    MediaType(#[to_schema] Problem),
+    MediaType(Problem),
     /// It can be read and cannot be used.
     #[response(status = 422, content_type = "application/problem+json")]
-    Unusable(#[to_schema] Problem),
+    Unusable(Problem),
 }
 
 impl Error {

@@ -51,7 +51,8 @@ pub struct ExceptionPage {
 
 /// Open exceptions, oldest first.
 #[utoipa::path(
-    get, path = "/v1/exceptions", tag = "exceptions", params(PageQuery),
+    get, path = "/v1/exceptions", operation_id = "list_exceptions",
+    tag = "exceptions", params(PageQuery),
     responses((status = 200, description = "A page", body = ExceptionPage), Reading), security(("token" = [])),
 )]
 pub async fn list(

@@ -34,14 +34,18 @@ fn well() -> Json<Health> {
 }
 
 /// The process is alive.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "Alive", body = Health)))]
+#[utoipa::path(
+    get, path = "/health", operation_id = "get_health", tag = "health",
+    responses((status = 200, description = "Alive", body = Health)),
+)]
 pub async fn alive() -> Json<Health> {
     well()
 }
 
 /// The database answers.
 #[utoipa::path(
-    get, path = "/health/ready", tag = "health",
+    get, path = "/health/ready", operation_id = "get_readiness",
+    tag = "health",
     responses(
         (status = 200, description = "Ready", body = Health),
         (status = 503, description = "The database does not answer", body = Problem,
@@ -60,7 +64,8 @@ pub async fn ready(State(doors): State<Doors>) -> Answer<Json<Health>> {
 
 /// Numbers in Prometheus' text format.
 #[utoipa::path(
-    get, path = "/metrics", tag = "health",
+    get, path = "/metrics", operation_id = "get_metrics",
+    tag = "health",
     responses((status = 200, description = "The numbers", body = String, content_type = "text/plain")),
 )]
 pub async fn metrics(State(doors): State<Doors>) -> Answer<([(HeaderName, &'static str); 1], String)> {

@@ -66,7 +66,8 @@ pub struct UploadForm {
 /// A row that cannot be paid is left out and stands in the reject file. An upload that is cut off has no effect.
 /// The same `Idempotency-Key`, or the same file in the same cycle, gives the payroll that is there already.
 #[utoipa::path(
-    post, path = "/v1/payrolls", tag = "payrolls",
+    post, path = "/v1/payrolls", operation_id = "hand_in_payroll",
+    tag = "payrolls",
     params(
         ("programme" = Option<String>, Query, description = "For `text/csv`: code of the programme."),
         ("cycle" = Option<String>, Query, description = "For `text/csv`: code of the cycle."),

@@ -61,7 +61,8 @@ pub struct PayrollPage {
 
 /// Payrolls of the tenant, newest first.
 #[utoipa::path(
-    get, path = "/v1/payrolls", tag = "payrolls", params(PageQuery),
+    get, path = "/v1/payrolls", operation_id = "list_payrolls",
+    tag = "payrolls", params(PageQuery),
     responses((status = 200, description = "A page", body = PayrollPage), Reading), security(("token" = [])),
 )]
 pub async fn list(
@@ -77,7 +78,8 @@ pub async fn list(
 
 /// A payroll and how far it is.
 #[utoipa::path(
-    get, path = "/v1/payrolls/{id}", tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
+    get, path = "/v1/payrolls/{id}", operation_id = "get_payroll",
+    tag = "payrolls", params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The payroll", body = PayrollView), Reading), security(("token" = [])),
 )]
 pub async fn get(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<Json<PayrollView>> {
@@ -87,7 +89,8 @@ pub async fn get(State(doors): State<Doors>, caller: Caller, Named(text): Named<
 
 /// The rows that were not taken in, with line, code and reason in front; mended, the file can be handed in again.
 #[utoipa::path(
-    get, path = "/v1/payrolls/{id}/rejects", tag = "payrolls",
+    get, path = "/v1/payrolls/{id}/rejects", operation_id = "get_rejects",
+    tag = "payrolls",
     params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The file", body = String, content_type = "text/csv"), Reading),
     security(("token" = [])),

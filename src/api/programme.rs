@@ -119,7 +119,8 @@ pub struct NewHold {
 
 /// Make a programme, or bring one with this code up to date.
 #[utoipa::path(
-    post, path = "/v1/programmes", tag = "programmes", request_body = NewProgramme,
+    post, path = "/v1/programmes", operation_id = "save_programme",
+    tag = "programmes", request_body = NewProgramme,
     responses((status = 200, description = "The programme", body = ProgrammeView), Writing), security(("token" = [])),
 )]
 pub async fn save(
@@ -143,7 +144,8 @@ pub async fn save(
 
 /// Programmes of the tenant, each with what it may still spend.
 #[utoipa::path(
-    get, path = "/v1/programmes", tag = "programmes",
+    get, path = "/v1/programmes", operation_id = "list_programmes",
+    tag = "programmes",
     responses((status = 200, description = "All of them", body = ProgrammeList), Reading), security(("token" = [])),
 )]
 pub async fn list(State(doors): State<Doors>, caller: Caller) -> Answer<Json<ProgrammeList>> {
@@ -154,7 +156,8 @@ pub async fn list(State(doors): State<Doors>, caller: Caller) -> Answer<Json<Pro
 
 /// Make a cycle. Periods of one programme do not overlap; the same request again changes nothing.
 #[utoipa::path(
-    post, path = "/v1/programmes/{code}/cycles", tag = "programmes", request_body = NewCycle,
+    post, path = "/v1/programmes/{code}/cycles", operation_id = "make_cycle",
+    tag = "programmes", request_body = NewCycle,
     params(("code" = String, Path, description = "Code of the programme.")),
     responses((status = 201, description = "The cycle", body = CycleView), Writing), security(("token" = [])),
 )]
@@ -172,7 +175,8 @@ pub async fn make_cycle(
 
 /// Add money to a programme's funding account. Each call adds; it is not repeated by itself.
 #[utoipa::path(
-    post, path = "/v1/programmes/{code}/funding", tag = "programmes", request_body = NewFunding,
+    post, path = "/v1/programmes/{code}/funding", operation_id = "fund_programme",
+    tag = "programmes", request_body = NewFunding,
     params(("code" = String, Path, description = "Code of the programme.")),
     responses((status = 200, description = "What may be spent now", body = FundingView), Writing),
     security(("token" = [])),
@@ -192,7 +196,8 @@ pub async fn fund(
 
 /// Hold a beneficiary: rows of payrolls taken in from now on are held with this reason.
 #[utoipa::path(
-    post, path = "/v1/programmes/{code}/holds", tag = "programmes", request_body = NewHold,
+    post, path = "/v1/programmes/{code}/holds", operation_id = "hold_beneficiary",
+    tag = "programmes", request_body = NewHold,
     params(("code" = String, Path, description = "Code of the programme.")),
     responses((status = 204, description = "Held"), Writing), security(("token" = [])),
 )]

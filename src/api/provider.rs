@@ -30,7 +30,8 @@ pub struct ProviderPaused {
 
 /// Stops new sends to a provider.
 #[utoipa::path(
-    post, path = "/v1/providers/{name}/pause", tag = "providers", request_body = PauseReason,
+    post, path = "/v1/providers/{name}/pause", operation_id = "pause_provider",
+    tag = "providers", request_body = PauseReason,
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "Paused", body = ProviderPaused), Writing), security(("token" = [])),
 )]
@@ -47,7 +48,8 @@ pub async fn pause(
 
 /// Lets sends to a provider go on.
 #[utoipa::path(
-    post, path = "/v1/providers/{name}/resume", tag = "providers",
+    post, path = "/v1/providers/{name}/resume", operation_id = "resume_provider",
+    tag = "providers",
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "Goes on", body = ProviderPaused), Writing), security(("token" = [])),
 )]

@@ -78,7 +78,8 @@ pub struct PublicationQuery {
 
 /// Messages in a state.
 #[utoipa::path(
-    get, path = "/v1/publications", tag = "publications", params(PublicationQuery),
+    get, path = "/v1/publications", operation_id = "list_publications",
+    tag = "publications", params(PublicationQuery),
     responses((status = 200, description = "A page", body = PublicationPage), Reading), security(("token" = [])),
 )]
 pub async fn list(
@@ -100,7 +101,8 @@ pub async fn list(
 
 /// Bring all messages back that were laid aside.
 #[utoipa::path(
-    post, path = "/v1/publications/replay", tag = "publications",
+    post, path = "/v1/publications/replay", operation_id = "replay_publications",
+    tag = "publications",
     responses((status = 200, description = "How many", body = Replayed), Writing), security(("token" = [])),
 )]
 pub async fn replay_all(State(doors): State<Doors>, caller: Caller) -> Answer<Json<Replayed>> {
@@ -110,7 +112,8 @@ pub async fn replay_all(State(doors): State<Doors>, caller: Caller) -> Answer<Js
 
 /// Bring one message back that was laid aside.
 #[utoipa::path(
-    post, path = "/v1/publications/{id}/replay", tag = "publications",
+    post, path = "/v1/publications/{id}/replay", operation_id = "replay_publication",
+    tag = "publications",
     params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "How many", body = Replayed), Writing), security(("token" = [])),
 )]

@@ -40,7 +40,8 @@ pub struct TokenMade {
 
 /// Make a token.
 #[utoipa::path(
-    post, path = "/v1/tokens", tag = "tokens", request_body = NewToken,
+    post, path = "/v1/tokens", operation_id = "make_token",
+    tag = "tokens", request_body = NewToken,
     responses((status = 201, description = "The token", body = TokenMade), Writing), security(("token" = [])),
 )]
 pub async fn make(
@@ -58,7 +59,8 @@ pub async fn make(
 
 /// End a token.
 #[utoipa::path(
-    delete, path = "/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id.")),
+    delete, path = "/v1/tokens/{id}", operation_id = "revoke_token",
+    tag = "tokens", params(("id" = String, Path, description = "Its id.")),
     responses((status = 204, description = "Ended"), Writing), security(("token" = [])),
 )]
 pub async fn revoke(State(doors): State<Doors>, caller: Caller, Named(text): Named<String>) -> Answer<StatusCode> {
