@@ -115,13 +115,14 @@ CREATE TABLE reject (
 );
 
 CREATE TABLE approval (
+    number {{NUMBER_KEY}},
     payroll BIGINT NOT NULL REFERENCES payroll (number),
     person TEXT NOT NULL,
     decision TEXT NOT NULL CHECK (decision IN ('approved', 'recalled')),
     content_hash BYTEA NOT NULL,
-    at BIGINT NOT NULL,
-    PRIMARY KEY (payroll, person, at)
+    at BIGINT NOT NULL
 );
+CREATE INDEX approval_by_payroll ON approval (payroll, at, number);
 
 -- Hot: written at intake and at the end, nothing between on the happy path of a batch.
 -- State 3 (queued) means: follow the batch; from then on the batch's state is the row's.

@@ -193,7 +193,7 @@ pub fn unreadable(answer: &Answer) -> Failure {
 fn unauthorised(answer: &Answer) -> Failure {
     let error = Object::read(&answer.body).unwrap_or_default();
     let code = error.error_code.as_deref().map_or_else(|| "http_401".to_owned(), slug);
-    let text = error.error_description.unwrap_or_else(|| "the provider does not know us".to_owned());
+    let text = error.error_text().unwrap_or("the provider does not know us");
     Failure::Blocked(Reason::new(ReasonClass::NotExecuted, code, text))
 }
 

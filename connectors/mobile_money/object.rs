@@ -32,9 +32,13 @@ pub struct Object {
     /// The error.
     #[serde(deserialize_with = "text")]
     pub error_code: Option<String>,
-    /// The error in words.
-    #[serde(deserialize_with = "text", alias = "errordescription")]
+    /// The error in words, as the specification's prose spells it.
+    #[serde(deserialize_with = "text")]
     pub error_description: Option<String>,
+    /// The same as its schema spells it. Not an alias: an object that has both would be unreadable, and its
+    /// "I don't have it" would never be heard.
+    #[serde(rename = "errordescription", deserialize_with = "text")]
+    pub error_description_of_schema: Option<String>,
     /// Name of a batch.
     #[serde(deserialize_with = "text")]
     pub batch_id: Option<String>,
@@ -100,6 +104,11 @@ impl Object {
             return None;
         }
         serde_json::from_slice(bytes).ok()
+    }
+
+    /// The error in words.
+    pub fn error_text(&self) -> Option<&str> {
+        self.error_description.as_deref().or(self.error_description_of_schema.as_deref())
     }
 
     /// A count, when it is there and a number.

@@ -108,7 +108,7 @@ pub fn failure(error: &Object, retry_after_seconds: Option<u64>) -> Option<Failu
         return None;
     }
     let code = error.error_code.as_deref().unwrap_or_default();
-    let reason = |class| Reason::new(class, slug(code), error.error_description.as_deref().unwrap_or(code));
+    let reason = |class| Reason::new(class, slug(code), error.error_text().unwrap_or(code));
     Some(match meaning(code).unwrap_or_else(|| by_category(error)) {
         Refused(class) => Failure::Refused(reason(class)),
         Blocked(class) => Failure::Blocked(reason(class)),
@@ -123,7 +123,7 @@ pub fn of_failed(object: &Object) -> Reason {
     match (&stated.error_code, &object.rejection_reason) {
         (Some(code), _) => {
             let class = meaning(code).map_or(Unknown, class);
-            Reason::new(class, slug(code), stated.error_description.as_deref().unwrap_or(code))
+            Reason::new(class, slug(code), stated.error_text().unwrap_or(code))
         }
         (None, text) => of_text(text.as_deref().unwrap_or_default()),
     }
@@ -203,6 +203,15 @@ mod tests {
             let Failure::Blocked(reason) = error(code) else { panic!("{code}") };
             assert_eq!((reason.class, reason.code.as_str()), (Funding, "insufficient_funds"));
         }
+    }
+
+    #[test]
+    fn an_error_with_both_spellings_of_its_text_is_read() {
+        let body = br#"{"errorCode": "identifierError", "errorDescription": "gone", "errordescription": "gone"}"#;
+        let Some(Failure::Refused(reason)) = Object::read(body).and_then(|error| failure(&error, None)) else {
+            panic!("unreadable")
+        };
+        assert_eq!(reason.text, "gone");
     }
 
     #[test]

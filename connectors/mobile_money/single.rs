@@ -41,9 +41,10 @@ impl Halt {
         self.failed_in_a_row.store(0, Ordering::Relaxed);
     }
 
-    fn failed(&self, reason: &Reason) {
+    /// Counts a call without an answer; too many in a row stop the rest with `failure`.
+    fn failed(&self, reason: &Reason, failure: fn(Reason) -> Failure) {
         if self.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILED_IN_A_ROW_MAX {
-            self.stop(ask_again(reason.clone()));
+            self.stop(failure(reason.clone()));
         }
     }
 
@@ -97,8 +98,9 @@ impl MobileMoney {
         }
         match http::send(request).await {
             Ok(answer) => self.taken(&answer, instruction, halt),
+            // Anything weaker than a doubt would say of unmentioned payments that nothing was written.
             Err(Failure::InDoubt(reason)) => {
-                halt.failed(&reason);
+                halt.failed(&reason, Failure::InDoubt);
                 Told::default()
             }
             Err(failure) => stopped(reference, failure, halt),
@@ -122,7 +124,7 @@ impl MobileMoney {
                 told(Some(Report::instruction(reference, Outcome::Rejected(reason))))
             }
             Failure::InDoubt(reason) => {
-                halt.failed(&reason);
+                halt.failed(&reason, Failure::InDoubt);
                 told(None)
             }
             failure => {
@@ -144,7 +146,7 @@ impl MobileMoney {
                 told.report = report;
             }
             Err(Failure::Unavailable { reason, retry_after_seconds: None }) => {
-                halt.failed(&reason);
+                halt.failed(&reason, ask_again);
                 let _ = halt.remembered.set(ask_again(reason));
             }
             Err(failure) => halt.stop(failure),

@@ -57,6 +57,7 @@ fn call(operator: &Operator, index: u32) -> Option<Call> {
         (None, Some(_)) => views::single_of(&book, &request.object)?,
         (None, None) => views::batch_of(request),
     };
+    let body = views::shown(operator, body);
     Some(Call { url, correlation: request.correlation.map(|id| id.to_string()), body, key: request.key() })
 }
 

@@ -10,6 +10,9 @@ pub const PAYEE_PENDING_SUFFIX: &str = "990002";
 /// A single payment to such a payee is executed, and its reply is lost.
 pub const PAYEE_LOST_REPLY_SUFFIX: &str = "990003";
 
+/// What stands in place of every status while `foreign_status` holds. The specification has no such word.
+pub const FOREIGN_STATUS: &str = "ruminating";
+
 /// The operator's faults. A per-mille of 1000 or more is certainty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,6 +35,8 @@ pub struct Faults {
     pub latency_millis: u64,
     /// The first so many batches lose their reply for certain.
     pub lose_first_replies: u32,
+    /// Requests, batches and payments are shown under a status that the specification does not have.
+    pub foreign_status: bool,
     /// Whether the payee suffixes mean something.
     pub payee_suffixes: bool,
 }
@@ -55,6 +60,7 @@ impl Faults {
             silent_callback_per_mille: 0,
             latency_millis: 0,
             lose_first_replies: 0,
+            foreign_status: false,
             payee_suffixes: false,
         }
     }

@@ -27,8 +27,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use faults::{Faults, PAYEE_LOST_REPLY_SUFFIX, PAYEE_PENDING_SUFFIX, PAYEE_UNKNOWN_SUFFIX, RegistryFaults};
+pub use faults::{
+    FOREIGN_STATUS, Faults, PAYEE_LOST_REPLY_SUFFIX, PAYEE_PENDING_SUFFIX, PAYEE_UNKNOWN_SUFFIX, RegistryFaults,
+};
 pub use ledger::{Credit, Summary};
+pub use operator::Calls;
 pub use registry::{OutcomesSummary, Told};
 
 use crate::contract::{Currency, Money};
@@ -153,6 +156,11 @@ impl Sandbox {
     /// The ledger in a few numbers.
     pub fn ledger_summary(&self) -> Summary {
         self.operator.book().ledger.summary()
+    }
+
+    /// How often the operator was called, whatever it answered.
+    pub fn calls(&self) -> Calls {
+        self.operator.calls()
     }
 
     /// What the registry was last told about each payment, in the order of first mention. A copy.

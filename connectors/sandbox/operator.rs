@@ -1,13 +1,14 @@
 //! A mobile-money operator that speaks GSMA Mobile Money API 1.2: what it accepts, and how it can fail to answer.
 //! Deliberately not here: what it shows when asked (`views.rs`) and the carrying out (`execute.rs`).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -40,6 +41,17 @@ pub(super) struct Operator {
     tasks: Mutex<JoinSet<()>>,
     /// Requests that are not carried out, or whose callback is not made.
     open: watch::Sender<usize>,
+    writes: AtomicU64,
+    questions: AtomicU64,
+}
+
+/// How often the operator was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Calls {
+    /// Calls that could change something.
+    pub writes: u64,
+    /// Calls that only ask.
+    pub questions: u64,
 }
 
 /// What an operator is made of.
@@ -62,6 +74,8 @@ impl Operator {
             callbacks: Semaphore::new(execute::CALLBACKS_MAX),
             tasks: Mutex::new(JoinSet::new()),
             open: watch::Sender::new(0),
+            writes: AtomicU64::new(0),
+            questions: AtomicU64::new(0),
         })
     }
 
@@ -75,6 +89,15 @@ impl Operator {
 
     pub(super) fn set_faults(&self, faults: Faults) {
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        Calls { writes: self.writes.load(Ordering::SeqCst), questions: self.questions.load(Ordering::SeqCst) }
+    }
+
+    fn called(&self, method: &Method) {
+        let counter = if method == Method::GET { &self.questions } else { &self.writes };
+        counter.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Carries a request out in a task of its own.
@@ -137,8 +160,9 @@ pub(super) fn router(operator: Arc<Operator>) -> Router {
         .with_state(operator)
 }
 
-/// Latency before, the API key, and the date after every call.
+/// The count and latency before, the API key, and the date after every call.
 async fn gate(State(operator): State<Arc<Operator>>, request: Request, next: Next) -> Response {
+    operator.called(request.method());
     let latency = operator.faults().latency_millis;
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
@@ -258,7 +282,7 @@ fn take(
         let (status, text) = (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong");
         return Err(Refusal::new(status, "internal", "genericError", text));
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(state)).into_response())
+    Ok((StatusCode::ACCEPTED, axum::Json(views::shown(operator, state))).into_response())
 }
 
 async fn patch_batch(

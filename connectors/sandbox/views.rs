@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::book::Book;
-use super::faults::PAYEE_UNKNOWN_SUFFIX;
+use super::faults::{FOREIGN_STATUS, PAYEE_UNKNOWN_SUFFIX};
 use super::ledger::Credit;
 use super::operator::Operator;
 use super::request::{Rejection, Request, Stage};
@@ -27,12 +27,27 @@ const PAGE_ROWS_MAX: usize = 10_000;
 /// How often a client may ask for a request's state, as it is told.
 const POLLS_MAX: u32 = 1_000;
 
+/// Fields that hold a status.
+const STATUS_FIELDS: [&str; 3] = ["status", "batchStatus", "transactionStatus"];
+
 type Shared = State<Arc<Operator>>;
+
+/// An object as a client gets it: with a foreign word for its status while that fault holds.
+pub(super) fn shown(operator: &Operator, mut object: Value) -> Value {
+    if operator.faults().foreign_status {
+        for field in STATUS_FIELDS {
+            if let Some(status) = object.get_mut(field) {
+                *status = json!(FOREIGN_STATUS);
+            }
+        }
+    }
+    object
+}
 
 pub(super) async fn batch(State(operator): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let book = operator.book();
     let (_, request) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
-    Ok(Json(batch_of(request)))
+    Ok(Json(shown(&operator, batch_of(request))))
 }
 
 /// The schema demands both dates always; before they are known they tell what is expected.
@@ -137,7 +152,8 @@ fn payment(reference: &str, payee: &str, debit: &str) -> Map<String, Value> {
 
 pub(super) async fn single(State(operator): Shared, Path(reference): Path<String>) -> Result<Json<Value>, Refusal> {
     let book = operator.book();
-    single_of(&book, &reference).map(Json).ok_or_else(|| Refusal::unknown("no such transaction"))
+    let view = single_of(&book, &reference).ok_or_else(|| Refusal::unknown("no such transaction"))?;
+    Ok(Json(shown(&operator, view)))
 }
 
 /// A single payment, or a completed payment of a batch.
@@ -188,7 +204,8 @@ pub(super) fn failure_of(request: &Request) -> Option<Value> {
 pub(super) async fn request_state(State(operator): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let book = operator.book();
     let request = Uuid::try_parse(&id).ok().and_then(|id| book.by_server(id));
-    request.map(|request| Json(state_of(request))).ok_or_else(|| Refusal::unknown("no such request"))
+    let request = request.ok_or_else(|| Refusal::unknown("no such request"))?;
+    Ok(Json(shown(&operator, state_of(request))))
 }
 
 /// A request as its client follows it.

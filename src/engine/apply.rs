@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
-use paymaster_connectors::contract::{About, Message, Money, Outcome, Reason, Report};
+use paymaster_connectors::contract::{About, Message, Money, Outcome, Reason, ReasonClass, Report};
 
 use super::Engine;
 use crate::domain::batch::{BatchState, effective};
@@ -64,6 +64,8 @@ struct Work<'a> {
     now: i64,
     applied: Applied,
     exceptions: Vec<(&'static str, i64, i64)>,
+    /// What a provider said that is short of our money.
+    funding_short: Option<(String, i64)>,
 }
 
 impl Engine {
@@ -96,6 +98,7 @@ impl Engine {
             now,
             applied: Applied::default(),
             exceptions: vec![],
+            funding_short: None,
         };
         for ((message, reports), evidence) in spoken.iter().zip(&evidence) {
             for (position, report) in reports.iter().enumerate() {
@@ -185,6 +188,7 @@ impl Work<'_> {
         }
         row.now = step(effective(row.now, self.batch.state), asked)?;
         row.note(number, report, at);
+        self.look_for_shortage(report, at.0);
         Ok(())
     }
 
@@ -208,7 +212,10 @@ impl Work<'_> {
                 let to = step(followers, asked)?;
                 match BatchState::giving(to) {
                     Some(state) => self.batch.state = state,
-                    None => self.end_followers(tx, to, report, at.0).await?,
+                    None => {
+                        self.look_for_shortage(report, at.0);
+                        self.end_followers(tx, to, report, at.0).await?;
+                    }
                 }
             }
             Verdict::Inconclusive => self.applied.batch_absent |= report.outcome == Outcome::Absent,
@@ -218,6 +225,15 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Money that is missing on our side fails everybody after: the provider is paused until somebody has looked.
+    fn look_for_shortage(&mut self, report: &Report, evidence: i64) {
+        if let Outcome::Rejected(reason) = &report.outcome
+            && reason.class == ReasonClass::Funding
+        {
+            self.funding_short = Some((reason.code.clone(), evidence));
+        }
     }
 
     /// A report on the batch speaks for every row that still follows it.
@@ -239,6 +255,10 @@ impl Work<'_> {
         self.save_rows(tx).await?;
         self.post(tx, tenant, numbers).await?;
         self.publish(tx, tenant, numbers).await?;
+        if let Some((code, evidence)) = self.funding_short.take() {
+            notes::pause(tx, &notes::provider_pause(&self.batch.provider), &code, self.now).await?;
+            self.exceptions.push(("provider_blocked", self.batch.id.number(), evidence));
+        }
         self.open_exceptions(tx, tenant).await?;
         if self.batch.open.payments == 0 {
             self.batch.state = BatchState::Completed;
@@ -377,7 +397,7 @@ impl Work<'_> {
                 subject,
                 provider: self.batch.provider.clone(),
                 evidence,
-                detail: String::from("the provider contradicts what is known; nothing was overwritten"),
+                detail: String::from(detail(code)),
                 opened_at: self.now,
             };
             if notes::open_exception(tx, tenant, &exception).await? {
@@ -418,7 +438,7 @@ impl Row {
         let reason = match &report.outcome {
             Outcome::Rejected(reason) | Outcome::Returned(reason) => Some(reason.clone()),
             Outcome::Absent => Some(Reason::new(
-                paymaster_connectors::contract::ReasonClass::NeverArrived,
+                ReasonClass::NeverArrived,
                 "never_arrived",
                 "the provider does not have it, and no copy can arrive any more",
             )),
@@ -448,5 +468,14 @@ fn attempt<'a>(batch: &BatchRow, state: State, amount: Money, payee_account: &'a
         fence_at: batch.fence_at,
         amount,
         payee_account,
+    }
+}
+
+/// What an exception asks of a person.
+fn detail(code: &str) -> &'static str {
+    if code == "provider_blocked" {
+        "our money with the provider is short; nothing more is sent to it until it is resumed"
+    } else {
+        "the provider contradicts what is known; nothing was overwritten"
     }
 }

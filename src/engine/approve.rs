@@ -6,7 +6,7 @@ use crate::domain::id::{Id, Payroll};
 use crate::domain::payroll::{PayrollMove, PayrollState};
 use crate::store::db::Tx;
 use crate::store::notes::{self, Fact};
-use crate::store::payroll::{self, PayrollRow};
+use crate::store::payroll::{self, Approval, PayrollRow};
 
 impl Engine {
     /// The maker hands a draft to a checker.
@@ -26,7 +26,7 @@ impl Engine {
 
     async fn move_payroll(&self, actor: &Actor, id: Id<Payroll>, asked: PayrollMove) -> Outcome<PayrollState> {
         let now = self.clock.now();
-        let mut numbers = self.store.draw(1, now).await?;
+        let mut numbers = self.store.draw(2, now).await?;
         let mut tx = self.store.begin().await?;
         let row = owned(&mut tx, actor, id).await?;
         if asked == PayrollMove::Approve {
@@ -34,13 +34,13 @@ impl Engine {
         }
         let to = step(&row, asked)?;
         payroll::set_state(&mut tx, id, row.state, to).await?;
-        let content_hash = row.content_hash.clone().unwrap_or_default();
-        match asked {
-            PayrollMove::Submit => payroll::set_submitted_by(&mut tx, id, &actor.person).await?,
-            PayrollMove::Approve => {
-                payroll::insert_approval(&mut tx, id, (&actor.person, "approved", now), &content_hash).await?;
-            }
-            _ => payroll::insert_approval(&mut tx, id, (&actor.person, "recalled", now), &content_hash).await?,
+        if asked == PayrollMove::Submit {
+            payroll::set_submitted_by(&mut tx, id, &actor.person).await?;
+        } else {
+            let decision = if asked == PayrollMove::Approve { "approved" } else { "recalled" };
+            let content_hash = row.content_hash.as_deref().unwrap_or_default();
+            let one = Approval { number: numbers.take()?, person: &actor.person, decision, content_hash, at: now };
+            payroll::insert_approval(&mut tx, id, &one).await?;
         }
         let event = match asked {
             PayrollMove::Submit => "payroll.submitted",

@@ -22,12 +22,18 @@ pub struct Due {
 }
 
 impl Engine {
-    /// What is due and nobody was told of lately. Whoever asks must tell.
+    /// What is due for this process's providers and registry, and nobody was told of lately. Whoever asks must tell.
     pub async fn due(&self) -> Result<Due> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let batches = batch::nudge(&mut tx, now, now - NUDGE_AGAIN_MICROS, NUDGES_MAX).await?;
-        let publications = publication::nudge(&mut tx, now, now - NUDGE_AGAIN_MICROS, NUDGES_MAX).await?;
+        let providers: Vec<&str> = self.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let (mut batches, mut publications) = (Vec::new(), Vec::new());
+        if !providers.is_empty() {
+            batches = batch::nudge(&mut tx, &providers, (now, now - NUDGE_AGAIN_MICROS), NUDGES_MAX).await?;
+        }
+        if self.registry.is_some() {
+            publications = publication::nudge(&mut tx, now, now - NUDGE_AGAIN_MICROS, NUDGES_MAX).await?;
+        }
         tx.commit().await?;
         Ok(Due { batches, publications })
     }

@@ -117,6 +117,15 @@ impl Engine {
         payroll::list(&mut tx, scope, below, limit).await
     }
 
+    /// The state of a payroll.
+    pub async fn payroll_state(&self, scope: &Scope, id: Id<Payroll>) -> Outcome<crate::domain::payroll::PayrollState> {
+        let mut tx = self.store.read().await?;
+        match payroll::get(&mut tx, scope, id).await? {
+            Some(row) => Ok(row.state),
+            None => no_payroll(id),
+        }
+    }
+
     /// How far a payroll is.
     pub async fn payroll_status(&self, scope: &Scope, id: Id<Payroll>) -> Outcome<PayrollStatus> {
         let mut tx = self.store.read().await?;

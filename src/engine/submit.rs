@@ -249,7 +249,7 @@ impl Engine {
             _ => backoff(RESUBMIT_MICROS.0, RESUBMIT_MICROS.1, row.attempts),
         };
         let mut members = disbursement::members(tx, row.id, row.numbers).await?;
-        members.retain(|member| member.state != State::Held);
+        members.retain(is_sent);
         let (left, gone): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| not_sent.contains(&member.number));
         let sum = left.iter().map(|member| member.amount_minor).sum();
@@ -341,10 +341,15 @@ pub(super) fn facts(batch: &contract::Batch) -> Facts {
     instructions.map(|one| (one.reference.number(), (one.amount, one.payee_account.clone()))).collect()
 }
 
-/// The hash of a batch's rows in order; what was approved, row by row. A held row is not in what is to be paid.
+/// Rows that were held or withdrawn before anything left are not what the batch sends.
+fn is_sent(member: &Member) -> bool {
+    !matches!(member.state, State::Planned | State::Held | State::Cancelled)
+}
+
+/// The hash of a batch's rows in order; what was approved, row by row.
 pub(super) fn content_hash(tag: u16, members: &[Member]) -> Vec<u8> {
     let mut hasher = ContentHasher::new(tag);
-    for member in members.iter().filter(|member| member.state != State::Held) {
+    for member in members.iter().filter(|member| is_sent(member)) {
         hasher.add(member.number, member.amount_minor, &member.identity, &member.sealed);
     }
     hasher.finish()

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use paymaster_connectors::contract::Currency;
 
-use super::db::{Row, Tx};
+use super::db::{Row, Tx, Value};
 use super::payroll::Total;
 use super::{Scope, values};
 use crate::domain::batch::BatchState;
@@ -209,11 +209,19 @@ pub async fn make_due_now(tx: &mut Tx, id: Id<Batch>, now: i64) -> Result<()> {
     tx.execute(sql, values![id.number(), now]).await.map(|_| ())
 }
 
-/// Due batches that nobody was told of lately; marks them as told.
-pub async fn nudge(tx: &mut Tx, now: i64, told_before: i64, limit: i64) -> Result<Vec<i64>> {
-    let sql = "UPDATE batch SET nudged_at = $1 WHERE number IN (SELECT number FROM batch WHERE due_at <= $1 \
-               AND lease_until <= $1 AND nudged_at < $2 ORDER BY due_at LIMIT $3) AND nudged_at < $2 RETURNING number";
-    tx.rows(sql, values![now, told_before, limit]).await?.iter().map(|row| row.int(0)).collect()
+/// Due batches for these providers that nobody was told of lately; marks them as told. `times` are now, and the
+/// instant before which being told is too long ago to count.
+pub async fn nudge(tx: &mut Tx, providers: &[&str], times: (i64, i64), limit: i64) -> Result<Vec<i64>> {
+    let mut bound = values![times.0, times.1, limit].to_vec();
+    bound.extend(providers.iter().map(|provider| Value::Text(provider)));
+    let places: Vec<String> = (4..bound.len() + 1).map(|place| format!("${place}")).collect();
+    let sql = format!(
+        "UPDATE batch SET nudged_at = $1 WHERE number IN (SELECT number FROM batch WHERE due_at <= $1 \
+         AND lease_until <= $1 AND nudged_at < $2 AND provider IN ({}) ORDER BY due_at LIMIT $3) \
+         AND nudged_at < $2 RETURNING number",
+        places.join(",")
+    );
+    tx.rows(&sql, &bound).await?.iter().map(|row| row.int(0)).collect()
 }
 
 /// How many batches of a payroll are not completed, and how many payments are in all of them.

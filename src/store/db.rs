@@ -3,6 +3,7 @@
 //! SQL elsewhere is one text: `$1` parameters, TEXT, BIGINT and bytes. What must differ for speed has a name
 //! here: a table of numbers as a parameter (`{v}`), bulk loading, row locks. Deliberately not here: any table.
 
+use std::borrow::Borrow;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Arguments, AssertSqlSafe, Column, Postgres, Row as _, Sqlite, TypeInfo};
 
-use super::load::Load;
+use super::load::{COPY_HEAD, COPY_TAIL, Load};
 use super::meter;
 
 /// Connections a process keeps to PostgreSQL.
@@ -303,23 +304,39 @@ impl Tx {
 
     /// Loads rows in bulk: binary COPY on PostgreSQL, many-row INSERT on SQLite. Fails as a whole.
     pub async fn load(&mut self, load: &Load) -> Result<()> {
-        load.check()?;
-        if load.rows() == 0 {
+        self.load_all(std::iter::once(load)).await
+    }
+
+    /// The same for rows that come in pieces of one table and the same columns, as one COPY.
+    pub async fn load_all(&mut self, loads: impl Iterator<Item = impl Borrow<Load>>) -> Result<()> {
+        let mut loads = loads.peekable();
+        let Some(first) = loads.peek() else { return Ok(()) };
+        let statement = first.borrow().copy_statement();
+        if first.borrow().rows() == 0 {
             return Ok(());
         }
         meter::round_trip();
         match self {
             Self::Sqlite(tx) => {
-                for insert in load.inserts() {
-                    let (sql, arguments) = insert?;
-                    sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut **tx).await?;
+                for load in loads {
+                    load.borrow().check()?;
+                    for insert in load.borrow().inserts() {
+                        let (sql, arguments) = insert?;
+                        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut **tx).await?;
+                    }
                 }
             }
             Self::Postgres(tx) => {
-                let mut copy = tx.copy_in_raw(&load.copy_statement()).await?;
-                for piece in load.copy_pieces() {
-                    copy.send(piece?).await?;
+                let mut copy = tx.copy_in_raw(&statement).await?;
+                let mut piece_before = COPY_HEAD.to_vec();
+                for load in loads {
+                    load.borrow().check()?;
+                    for piece in load.borrow().copy_pieces() {
+                        copy.send(std::mem::replace(&mut piece_before, piece?)).await?;
+                    }
                 }
+                piece_before.extend_from_slice(COPY_TAIL);
+                copy.send(piece_before).await?;
                 copy.finish().await?;
             }
         }

@@ -35,21 +35,27 @@ pub struct Chunk {
 
 /// Loads a chunk's disbursements and payees. A known identity fails it as a whole.
 pub async fn load(tx: &mut Tx, payroll: Id<Payroll>, chunk: Chunk) -> Result<()> {
-    let rows = chunk.numbers.len();
-    let disbursements = Load {
+    tx.load(&hot_load(payroll, &chunk)).await?;
+    tx.load(&payee_load(chunk)).await
+}
+
+pub(super) fn hot_load(payroll: Id<Payroll>, chunk: &Chunk) -> Load {
+    Load {
         table: "disbursement",
         columns: vec![
             ("number", Column::Int(chunk.numbers.clone())),
-            ("payroll", Column::Int(vec![payroll.number(); rows])),
-            ("batch", Column::Int(chunk.batches)),
-            ("amount_minor", Column::Int(chunk.amounts)),
-            ("generation", Column::Small(chunk.generations)),
-            ("state", Column::Small(chunk.states)),
+            ("payroll", Column::Int(vec![payroll.number(); chunk.numbers.len()])),
+            ("batch", Column::Int(chunk.batches.clone())),
+            ("amount_minor", Column::Int(chunk.amounts.clone())),
+            ("generation", Column::Small(chunk.generations.clone())),
+            ("state", Column::Small(chunk.states.clone())),
             ("identity", Column::bytes(chunk.identities.iter().map(<[u8; 16]>::as_slice))),
         ],
-    };
-    tx.load(&disbursements).await?;
-    let payees = Load {
+    }
+}
+
+pub(super) fn payee_load(chunk: Chunk) -> Load {
+    Load {
         table: "payee",
         columns: vec![
             ("number", Column::Int(chunk.numbers)),
@@ -57,8 +63,7 @@ pub async fn load(tx: &mut Tx, payroll: Id<Payroll>, chunk: Chunk) -> Result<()>
             ("account_hash", Column::bytes(chunk.account_hashes.iter().map(<[u8; 16]>::as_slice))),
             ("sealed", Column::Bytes(chunk.payees)),
         ],
-    };
-    tx.load(&payees).await
+    }
 }
 
 /// The newest generation known under an identity.

@@ -106,6 +106,11 @@ fn strip<'a>(values: impl Iterator<Item = &'a [u8]>) -> Strip {
     strip
 }
 
+/// What a binary COPY stream begins with: signature, no flags, no extension.
+pub(super) const COPY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What it ends with.
+pub(super) const COPY_TAIL: &[u8] = &(-1_i16).to_be_bytes();
+
 /// Rows of one table, column by column.
 #[derive(Debug)]
 pub struct Load {
@@ -161,30 +166,21 @@ impl Load {
         format!("COPY {} ({}) FROM STDIN BINARY", self.table, self.names())
     }
 
-    /// The rows in PostgreSQL's binary COPY format, as its manual lays it out, in pieces of bounded size.
+    /// The rows in PostgreSQL's binary COPY format, as its manual lays it out, handed on in pieces of bounded
+    /// size. The stream begins with [`COPY_HEAD`] and ends with [`COPY_TAIL`].
     pub(super) fn copy_pieces(&self) -> impl Iterator<Item = Result<Vec<u8>>> {
-        const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
         let mut row = 0;
-        let mut done = false;
         std::iter::from_fn(move || {
-            if done {
+            if row >= self.rows() {
                 return None;
             }
             let mut piece = Vec::with_capacity(Self::COPY_BYTES + 4096);
-            if row == 0 {
-                piece.extend_from_slice(SIGNATURE);
-                piece.extend_from_slice(&[0; 8]);
-            }
             while row < self.rows() && piece.len() < Self::COPY_BYTES {
                 if let Err(error) = self.copy_row(row, &mut piece) {
-                    done = true;
+                    row = self.rows();
                     return Some(Err(error));
                 }
                 row += 1;
-            }
-            if row == self.rows() {
-                piece.extend_from_slice(&(-1_i16).to_be_bytes());
-                done = true;
             }
             Some(Ok(piece))
         })

@@ -15,7 +15,7 @@ const TEXTS: [(i64, &str, &str); 1] = [(1, "house", include_str!("../../migratio
 pub async fn run(db: &Db) -> Result<()> {
     let words = match db {
         Db::Sqlite { .. } => [("{{NUMBER_KEY}}", "INTEGER PRIMARY KEY"), ("{{HOT}}", "")],
-        Db::Postgres(_) => [("{{NUMBER_KEY}}", "BIGINT PRIMARY KEY"), ("{{HOT}}", "WITH (fillfactor = 50)")],
+        Db::Postgres(_) => [("{{NUMBER_KEY}}", "BIGINT PRIMARY KEY"), ("{{HOT}}", "WITH (fillfactor = 45)")],
     };
     let migrations = TEXTS.iter().map(|(version, name, text)| {
         let sql = words.iter().fold((*text).to_owned(), |sql, (word, meaning)| sql.replace(word, meaning));

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod db;
 pub mod disbursement;
 pub mod evidence;
+pub mod floor;
 pub mod gauges;
 pub mod ledger;
 pub mod load;

@@ -279,15 +279,33 @@ pub async fn rejects_by_code(tx: &mut Tx, id: Id<Payroll>) -> Result<Vec<(String
 }
 
 /// A decision on a payroll's content.
-pub async fn insert_approval(tx: &mut Tx, id: Id<Payroll>, by: (&str, &str, i64), content_hash: &[u8]) -> Result<()> {
-    let (person, decision, now) = by;
-    let sql = "INSERT INTO approval (payroll, person, decision, content_hash, at) VALUES ($1, $2, $3, $4, $5)";
-    tx.execute(sql, values![id.number(), person, decision, content_hash, now]).await.map(|_| ())
+#[derive(Debug)]
+pub struct Approval<'a> {
+    /// Its number.
+    pub number: i64,
+    /// Who decided.
+    pub person: &'a str,
+    /// `approved` or `recalled`.
+    pub decision: &'a str,
+    /// On exactly this content.
+    pub content_hash: &'a [u8],
+    /// When.
+    pub at: i64,
+}
+
+/// Keeps a decision.
+pub async fn insert_approval(tx: &mut Tx, id: Id<Payroll>, one: &Approval<'_>) -> Result<()> {
+    let sql =
+        "INSERT INTO approval (number, payroll, person, decision, content_hash, at) VALUES ($1, $2, $3, $4, $5, $6)";
+    tx.execute(sql, values![one.number, id.number(), one.person, one.decision, one.content_hash, one.at])
+        .await
+        .map(|_| ())
 }
 
 /// The newest decision on a payroll: person, decision, content hash.
 pub async fn approval(tx: &mut Tx, id: Id<Payroll>) -> Result<Option<(String, String, Vec<u8>)>> {
-    let sql = "SELECT person, decision, content_hash FROM approval WHERE payroll = $1 ORDER BY at DESC LIMIT 1";
+    let sql =
+        "SELECT person, decision, content_hash FROM approval WHERE payroll = $1 ORDER BY at DESC, number DESC LIMIT 1";
     let row = tx.row(sql, values![id.number()]).await?;
     row.map(|row| Ok((row.text(0)?, row.text(1)?, row.bytes(2)?.to_vec()))).transpose()
 }

@@ -64,7 +64,7 @@ async fn lost_answers_to_single_calls_stay_silent_and_stop_in_time() {
         .map(|number| Instruction { payee_account: "mobile:254700000001@o".into(), ..instruction(number, 100) })
         .collect();
     let (done, heard) = submit(&connector, &long, WIDE).await;
-    assert!(matches!(done, Err(Failure::Unavailable { .. })), "{done:?}");
+    assert!(matches!(done, Err(Failure::InDoubt(_))), "{done:?}");
     assert_eq!(requests.load(Ordering::SeqCst), 20);
     assert_eq!(
         heard.outcomes().into_iter().map(|(number, _)| number).collect::<Vec<_>>(),

@@ -357,7 +357,6 @@ impl Loading<'_> {
             cut.close();
             if self.dirty.contains(&cut.id.number()) {
                 let members = disbursement::members(&mut tx, cut.id, cut.numbers).await?;
-                let members: Vec<_> = members.into_iter().filter(|member| member.state == State::Queued).collect();
                 cut.total = queued.get(&cut.id.number()).copied().unwrap_or_default();
                 cut.hash = content_hash(self.engine.store.tag, &members);
             }
