@@ -12,12 +12,14 @@ use crate::domain::columns::{reject_header, write_reject};
 use crate::domain::disbursement::State;
 use crate::domain::id::{Batch, Evidence, Id, Payroll, Publication};
 use crate::store::batch::{self, BatchRow};
-use crate::store::disbursement::{self, Shown};
+use crate::store::disbursement::{self, Shown, Wanted};
 use crate::store::evidence::{self, EvidenceRow};
+use crate::store::gauges::{self, Gauges};
 use crate::store::notes::{self, ExceptionRow};
+use crate::store::party::ProgrammeRow;
 use crate::store::payroll::{self, PayrollRow, Total};
 use crate::store::publication::{self, PublicationRow};
-use crate::store::{Scope, party};
+use crate::store::{Scope, ledger, party};
 
 /// Rows of a page of the reject file.
 const REJECTS_PAGE: i64 = 2_000;
@@ -165,7 +167,7 @@ impl Engine {
         })
     }
 
-    /// A page of a payroll's disbursements above a number.
+    /// A page of a payroll's disbursements above a number; `states` filters by the state that counts, empty for all.
     pub async fn disbursements(
         &self,
         scope: &Scope,
@@ -176,7 +178,7 @@ impl Engine {
         let mut tx = self.store.read().await?;
         let Some(row) = payroll::get(&mut tx, scope, id).await? else { return no_payroll(id) };
         let above = page.0.max(row.numbers.0 - 1);
-        let shown = disbursement::page(&mut tx, (id, row.numbers.1), states, above, page.1).await?;
+        let shown = disbursement::page(&mut tx, (id, row.numbers.1), &wanted(states), above, page.1).await?;
         shown.into_iter().map(|shown| self.timeline_of(shown).map_err(Error::Failed)).collect()
     }
 
@@ -299,7 +301,48 @@ impl Engine {
 
     /// Brings one message back that was laid aside; all of them without an id.
     pub async fn replay_publications(&self, scope: &Scope, id: Option<Id<Publication>>) -> Outcome<u64> {
-        Ok(self.replay(scope, id).await?)
+        let count = self.replay(scope, id).await?;
+        match id {
+            Some(id) if count == 0 => refused(
+                RefusedKind::NotFound,
+                "publication_unknown",
+                format!("there is no message {id} that was laid aside"),
+            ),
+            _ => Ok(count),
+        }
+    }
+
+    /// Programmes of a tenant, each with what it may still spend in minor units.
+    pub async fn programmes(&self, scope: &Scope) -> Result<Vec<(ProgrammeRow, i64)>> {
+        let mut tx = self.store.read().await?;
+        let available = ledger::all_available(&mut tx, scope).await?;
+        let rows = party::programmes(&mut tx, scope).await?.into_iter();
+        Ok(rows
+            .map(|row| {
+                let sum = available.get(&row.id).copied().unwrap_or(0);
+                (row, sum)
+            })
+            .collect())
+    }
+
+    /// What whoever watches the installation wants to know, over all tenants.
+    pub async fn gauges(&self) -> Result<Gauges> {
+        let mut tx = self.store.read().await?;
+        gauges::read(&mut tx, self.clock.now()).await
+    }
+
+    /// Fails when the database does not answer.
+    pub async fn ready(&self) -> Result<()> {
+        let mut tx = self.store.read().await?;
+        gauges::answers(&mut tx).await
+    }
+}
+
+/// Rows that count as one of these states: by their own, or by that of the batch they follow.
+fn wanted(states: &[State]) -> Wanted {
+    Wanted {
+        own: states.iter().copied().filter(|state| *state != State::Queued).collect(),
+        following: states.iter().filter_map(|state| BatchState::giving(*state)).collect(),
     }
 }
 

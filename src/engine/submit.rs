@@ -250,7 +250,8 @@ impl Engine {
             }
             _ => backoff(RESUBMIT_MICROS.0, RESUBMIT_MICROS.1, row.attempts),
         };
-        let members = disbursement::members(tx, row.id, row.numbers).await?;
+        let mut members = disbursement::members(tx, row.id, row.numbers).await?;
+        members.retain(is_sent);
         let (left, gone): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| not_sent.contains(&member.number));
         let sum = left.iter().map(|member| member.amount_minor).sum();
@@ -337,12 +338,15 @@ fn transfer(row: &BatchRow, debit: Account, credit: Account, amount_minor: i64) 
     }
 }
 
+/// Rows that were held or withdrawn before anything left are not what the batch sends.
+fn is_sent(member: &Member) -> bool {
+    !matches!(member.state, State::Planned | State::Held | State::Cancelled)
+}
+
 /// The hash of a batch's rows in order; what was approved, row by row.
 pub(super) fn content_hash(tag: u16, members: &[Member]) -> Vec<u8> {
     let mut hasher = ContentHasher::new(tag);
-    // Rows that were held or withdrawn before anything left are not what the batch sends.
-    let sent = |member: &&Member| !matches!(member.state, State::Planned | State::Held | State::Cancelled);
-    for member in members.iter().filter(sent) {
+    for member in members.iter().filter(|member| is_sent(member)) {
         hasher.add(member.number, member.amount_minor, &member.identity, &member.sealed);
     }
     hasher.finish()

@@ -1,11 +1,12 @@
 //! Disbursements and their payees: loaded in chunks, moved in chunks, read by page.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::db::{Row, Table, Tx, Values};
 use super::load::{Column, Load, Strip};
 use super::payroll::Total;
 use super::{Scope, values};
+use crate::domain::batch::BatchState;
 use crate::domain::disbursement::State;
 use crate::domain::id::{Batch, Evidence, Id, Payroll};
 
@@ -387,19 +388,36 @@ fn shown(row: &Row) -> Result<Shown> {
     })
 }
 
-/// A page of a payroll's rows above a number; `states` filters by own state, empty for all.
+/// Which rows of a payroll are wanted. Both lists empty: all.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Rows whose own state is one of these.
+    pub own: Vec<State>,
+    /// Rows that follow a batch in one of these.
+    pub following: Vec<BatchState>,
+}
+
+impl Wanted {
+    fn filter(&self) -> String {
+        let codes: Vec<String> = self.own.iter().map(|state| state.code().to_string()).collect();
+        let names: Vec<String> = self.following.iter().map(|state| format!("'{}'", state.name())).collect();
+        let own = (!codes.is_empty()).then(|| format!("d.state IN ({})", codes.join(",")));
+        let following = (!names.is_empty())
+            .then(|| format!("(d.state = {} AND b.state IN ({}))", State::Queued.code(), names.join(",")));
+        let parts: Vec<String> = [own, following].into_iter().flatten().collect();
+        if parts.is_empty() { String::new() } else { format!(" AND ({})", parts.join(" OR ")) }
+    }
+}
+
+/// A page of a payroll's rows above a number.
 pub async fn page(
     tx: &mut Tx,
     payroll: (Id<Payroll>, i64),
-    states: &[State],
+    wanted: &Wanted,
     above: i64,
     limit: i64,
 ) -> Result<Vec<Shown>> {
-    if states.len() > State::ALL.len() {
-        bail!("too many states");
-    }
-    let codes: Vec<String> = states.iter().map(|state| state.code().to_string()).collect();
-    let filter = if codes.is_empty() { String::new() } else { format!(" AND d.state IN ({})", codes.join(",")) };
+    let filter = wanted.filter();
     let sql =
         format!("{SHOWN} WHERE d.number > $1 AND d.number <= $2 AND d.payroll = $3{filter} ORDER BY d.number LIMIT $4");
     tx.rows(&sql, values![above, payroll.1, payroll.0.number(), limit]).await?.iter().map(shown).collect()

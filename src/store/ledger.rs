@@ -1,10 +1,12 @@
 //! The ledger: each line moves an amount from one account to another, so that it balances by its shape.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use paymaster_connectors::contract::Currency;
 
 use super::db::Tx;
-use super::values;
+use super::{Scope, values};
 use crate::domain::id::{Id, Programme};
 
 /// Accounts of a programme. `Available` is also kept as a row of its own that can be guarded.
@@ -101,6 +103,14 @@ pub async fn post(tx: &mut Tx, number: i64, entry: &Entry<'_>, now: i64) -> Resu
 pub async fn available(tx: &mut Tx, programme: Id<Programme>) -> Result<i64> {
     let sql = format!("SELECT available_minor FROM funding_account WHERE programme = $1{}", tx.for_update());
     tx.one(&sql, values![programme.number()]).await?.int(0)
+}
+
+/// What each programme of a tenant may still spend.
+pub async fn all_available(tx: &mut Tx, scope: &Scope) -> Result<HashMap<Id<Programme>, i64>> {
+    let sql = "SELECT f.programme, f.available_minor FROM funding_account f JOIN programme p \
+               ON p.number = f.programme WHERE p.tenant = $1";
+    let rows = tx.rows(sql, values![scope.tenant.number()]).await?;
+    rows.iter().map(|row| Ok((Id::new(row.int(0)?), row.int(1)?))).collect()
 }
 
 /// Balance of each account of a programme: what went in less what went out.

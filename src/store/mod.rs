@@ -8,6 +8,7 @@ pub mod db;
 pub mod disbursement;
 pub mod evidence;
 pub mod floor;
+pub mod gauges;
 pub mod ledger;
 pub mod load;
 pub mod meter;
