@@ -175,7 +175,7 @@ on_both! {
         world.submit_and_approve(third).await;
         assert_eq!(refused_code(world.engine.release_payroll(&world.checker, third).await), (RefusedKind::Conflict, "funds_short"));
         world.verified().await;
-        world.engine.fund(&world.checker, "cash", 100_000_00, "second warrant").await.unwrap();
+        world.engine.fund(&world.checker, "cash", 10_000_000, "second warrant").await.unwrap();
         world.engine.release_payroll(&world.checker, third).await.unwrap();
         for id in [first, second, third] {
             world.complete(id).await;
@@ -267,7 +267,7 @@ on_both! {
     /// The operator's float runs out in the middle: the provider is paused with a task for a person, and whoever
     /// comes later waits instead of failing.
     async fn a_float_that_runs_out_pauses_the_provider(database) {
-        let world = World::with(database, Terms { float_minor: 35_00, ..Terms::default() }).await;
+        let world = World::with(database, Terms { float_minor: 3_500, ..Terms::default() }).await;
         let of = |all: Vec<(String, String, String)>| all.into_iter().map(|(entitlement, _, account)| (entitlement, "10.00".to_owned(), account)).collect::<Vec<_>>();
         let (six, later) = (of(rows(6)), [("L1", "10.00", A)]);
         let [id, waiting] = [world.take_in(&borrowed(&six)).await.id, world.take_in(&later).await.id];
@@ -282,7 +282,7 @@ on_both! {
         assert_eq!((status.providers[0].settled.payments, status.providers[0].rejected.payments), (3, 3));
         assert_eq!(status.rejected_by_code[0].1, "funding");
         assert_eq!(world.engine.payroll_status(&world.maker.scope, waiting).await.unwrap().providers[0].waiting.payments, 1);
-        assert_eq!(world.credited(), (3, 30_00));
+        assert_eq!(world.credited(), (3, 3_000));
         let exceptions = world.engine.exceptions(&world.maker.scope, 0, 10).await.unwrap();
         assert_eq!(exceptions[0].code, "provider_blocked");
         world.books_agree(id).await;

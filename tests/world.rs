@@ -110,7 +110,6 @@ pub struct World {
     pub maker: Actor,
     pub checker: Actor,
     pub folder: Folder,
-    pub url: String,
     clock: Arc<AtomicI64>,
 }
 
@@ -150,7 +149,7 @@ impl World {
             name: "Cash".to_owned(),
             currency,
             all_or_nothing: terms.all_or_nothing,
-            amount_minor_max: Some(100_000_00),
+            amount_minor_max: Some(10_000_000),
             shared_account_max: None,
         };
         engine.save_programme(&checker, &request).await.unwrap();
@@ -158,8 +157,8 @@ impl World {
         let cycle =
             CycleRequest { code: "2026-11".to_owned(), first_day: day("2026-11-01"), last_day: day("2026-11-30") };
         engine.make_cycle(&checker, "cash", &cycle).await.unwrap();
-        engine.fund(&checker, "cash", 1_000_000_00, "test").await.unwrap();
-        Self { engine: Arc::new(engine), sandbox, maker, checker, folder, url, clock }
+        engine.fund(&checker, "cash", 100_000_000, "test").await.unwrap();
+        Self { engine: Arc::new(engine), sandbox, maker, checker, folder, clock }
     }
 
     /// Hands in rows `entitlement,amount,account`, with the totals they really have.

@@ -1,8 +1,9 @@
 //! Ids: one generic type, a prefix for people and a number for the database.
 //!
-//! A number is 41 bits of milliseconds and 22 bits of a counter that the store allots, so ids ascend in time
-//! and a database restored from a backup never allots one twice. Eight bytes keep the hot rows narrow, which
-//! a UUID in text would not. Deliberately not here: allotting (`store::numbers`).
+//! A number is milliseconds since 1970 and 12 bits of a counter that the store allots, so ids ascend in time and a
+//! database restored from a backup never allots one twice (it would have to make four million a second since).
+//! Eight bytes keep the hot rows narrow, which a UUID in text would not. Deliberately not here: allotting
+//! (`store::Store::allot`).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -11,8 +12,9 @@ use std::marker::PhantomData;
 use paymaster_connectors::contract::Reference;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Milliseconds take the upper bits; the lower 22 count.
-pub const COUNTER_BITS: u32 = 22;
+/// Milliseconds take the upper bits; the lower 12 count. Until 2039 a number fits in 53 bits, which planners and
+/// JSON readers that think in doubles hold exactly.
+pub const COUNTER_BITS: u32 = 12;
 
 /// What an id names; gives its prefix.
 pub trait Kind {
