@@ -30,8 +30,8 @@ pub struct Verification {
     pub findings: Vec<Finding>,
 }
 
-/// Pieces of evidence hashed at once.
-const EVIDENCE_PAGE: i64 = 200;
+/// Pieces of evidence hashed at once; each may be as large as a batch.
+const EVIDENCE_PAGE: i64 = 8;
 
 impl Engine {
     /// Checks every payroll, every programme's ledger, and the hash of every piece of evidence.
