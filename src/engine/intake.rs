@@ -12,6 +12,7 @@ use anyhow::Context;
 use chrono::NaiveDate;
 use paymaster_connectors::contract::Currency;
 
+use super::setup::is_code;
 use super::{Actor, Engine, Error, Outcome, RefusedKind, refused};
 use crate::domain::id::{Cycle, Id, Payroll};
 use crate::domain::payroll::PayrollState;
@@ -105,11 +106,13 @@ impl Engine {
     }
 
     fn check_request(&self, request: &IntakeRequest, now: i64) -> Outcome<()> {
-        if request.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_CHARS_MAX) {
+        let is_key =
+            |key: &String| (1..=KEY_CHARS_MAX).contains(&key.len()) && !key.bytes().any(|byte| byte.is_ascii_control());
+        if !request.idempotency_key.as_ref().is_none_or(is_key) {
             return refused(
                 RefusedKind::Invalid,
                 "idempotency_key_malformed",
-                format!("a key has 1 to {KEY_CHARS_MAX} characters"),
+                format!("a key has 1 to {KEY_CHARS_MAX} characters and no control characters"),
             );
         }
         if request.declared.payments <= 0 || request.declared.sum_minor <= 0 {
@@ -133,7 +136,8 @@ impl Engine {
 
     async fn cycle(&self, programme: &ProgrammeRow, code: &str) -> Outcome<Id<Cycle>> {
         let mut tx = self.store.read().await?;
-        match party::cycle(&mut tx, programme.id, code).await? {
+        let found = if is_code(code) { party::cycle(&mut tx, programme.id, code).await? } else { None };
+        match found {
             Some(cycle) => Ok(cycle),
             None => refused(
                 RefusedKind::NotFound,

@@ -73,9 +73,15 @@ pub struct CycleRequest {
 /// Longest code of a programme or cycle.
 const CODE_CHARS_MAX: usize = 40;
 
-fn check_code(code: &str) -> Outcome<()> {
+/// Whether a programme or cycle can have this code. What cannot is unknown without asking the database, which
+/// does not take every text.
+pub(super) fn is_code(code: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if code.is_empty() || code.len() > CODE_CHARS_MAX || !code.chars().all(plain) {
+    (1..=CODE_CHARS_MAX).contains(&code.len()) && code.chars().all(plain)
+}
+
+fn check_code(code: &str) -> Outcome<()> {
+    if !is_code(code) {
         let text = format!("a code has 1 to {CODE_CHARS_MAX} characters of a-z, A-Z, 0-9, '-', '_' and '.'");
         return refused(RefusedKind::Invalid, "code_malformed", text);
     }
@@ -123,7 +129,8 @@ impl Engine {
     /// A programme of the caller's tenant.
     pub async fn programme(&self, scope: &Scope, code: &str) -> Outcome<ProgrammeRow> {
         let mut tx = self.store.read().await?;
-        match party::programme(&mut tx, scope, code).await? {
+        let found = if is_code(code) { party::programme(&mut tx, scope, code).await? } else { None };
+        match found {
             Some(row) => Ok(row),
             None => refused(RefusedKind::NotFound, "programme_unknown", format!("there is no programme {code}")),
         }
@@ -204,7 +211,8 @@ impl Engine {
         let now = self.clock.now();
         let mut numbers = self.store.draw(1, now).await?;
         let mut tx = self.store.begin().await?;
-        let hash = self.store.keys.hash(beneficiary);
+        // As intake reads the cell: a hold that was typed with spaces around must not miss.
+        let hash = self.store.keys.hash(beneficiary.trim());
         party::hold(&mut tx, programme.id, &hash, reason, (&actor.person, now)).await?;
         let subject = programme.id.number();
         let fact = Fact { event: "beneficiary.held", subject, actor: &actor.person, note: reason, ..Fact::default() };

@@ -333,6 +333,9 @@ impl Tx {
 
     /// Loads rows in bulk: binary COPY on PostgreSQL, many-row INSERT on SQLite. Fails as a whole.
     pub async fn load(&mut self, load: &Load) -> Result<()> {
+        if load.rows() == 0 {
+            return Ok(());
+        }
         self.load_all(std::iter::once(load)).await
     }
 
@@ -341,9 +344,6 @@ impl Tx {
         let mut loads = loads.peekable();
         let Some(first) = loads.peek() else { return Ok(()) };
         let statement = first.borrow().copy_statement();
-        if first.borrow().rows() == 0 {
-            return Ok(());
-        }
         meter::round_trip();
         match self {
             Self::Sqlite(tx) => {

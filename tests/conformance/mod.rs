@@ -8,6 +8,7 @@ mod listen;
 mod mobile_money;
 mod run;
 mod settle;
+mod store;
 mod word;
 
 /// Makes one test of every case for one subject.

@@ -1,5 +1,7 @@
 //! Chunks into the database: optimistically in bulk, and row by row judged only where an identity is known.
 
+mod repeat;
+
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +48,8 @@ struct Loading<'a> {
     open: HashMap<usize, usize>,
     /// Batches that lost a row after it was hashed.
     dirty: HashSet<i64>,
+    /// Identities whose rows in this file disagree, each with the lines of two of them.
+    conflicts: HashMap<[u8; 16], (i64, i64)>,
 }
 
 impl Engine {
@@ -80,9 +84,14 @@ impl Engine {
             cuts: Vec::new(),
             open: HashMap::new(),
             dirty: HashSet::new(),
+            conflicts: HashMap::new(),
         };
         while let Some(chunk) = chunks.recv().await {
             loading.chunk(chunk).await?;
+            if let Some(refusal) = loading.too_many_conflicts() {
+                loading.payroll.refused = loading.rejected;
+                return Ok(Some(refusal));
+            }
         }
         let (file_total, refusal) = parsing.await??;
         loading.payroll.file = file_total;
@@ -97,14 +106,13 @@ impl Engine {
 impl Loading<'_> {
     async fn chunk(&mut self, parsed: Parsed) -> Result<()> {
         let Parsed { rows, mut rejects } = parsed;
-        let (mut rows, repeated) = self.without_repeats(rows)?;
-        rejects.extend(repeated);
+        let (mut rows, fresh) = self.without_repeats(rows, &mut rejects)?;
+        let mut ejected = self.outdone(&fresh, &mut rejects).await?;
         let now = self.engine.clock.now();
         let spare = self.engine.providers.len() + rows.len() / self.items_min() + 2;
         let first = self.engine.store.allot(i64::try_from(rows.len() + spare)?, now).await?;
         let last = first + i64::try_from(rows.len() + spare)? - 1;
         let numbers = if self.payroll.numbers.0 == 0 { (first, last) } else { (self.payroll.numbers.0, last) };
-        let mut ejected: Vec<Known> = Vec::new();
         for _ in 0..CHUNK_TRIES {
             let mut tx = self.engine.store.begin().await?;
             payroll::alive(&mut tx, self.payroll.id, numbers, now).await?;
@@ -125,7 +133,8 @@ impl Loading<'_> {
                 }
                 Err(error) if db::is_conflict(&error) => {
                     drop(tx);
-                    let known = self.known(&rows).await?;
+                    let identities: Vec<[u8; 16]> = rows.iter().map(|row| row.identity).collect();
+                    let known = self.known(&identities).await?;
                     self.part(&mut rows, known, &mut rejects, &mut ejected)?;
                 }
                 Err(error) if db::is_deadlock(&error) => {}
@@ -140,86 +149,9 @@ impl Loading<'_> {
         most.min().map_or(CHUNK_ROWS, |items| usize::try_from(items.max(1)).unwrap_or(CHUNK_ROWS))
     }
 
-    async fn known(&self, rows: &[ParsedRow]) -> Result<Vec<Known>> {
-        let identities: Vec<[u8; 16]> = rows.iter().map(|row| row.identity).collect();
+    async fn known(&self, identities: &[[u8; 16]]) -> Result<Vec<Known>> {
         let mut tx = self.engine.store.read().await?;
-        disbursement::known(&mut tx, &identities).await
-    }
-
-    /// Rows of one chunk under one identity: the first stands if they agree, none if they do not.
-    fn without_repeats(&self, rows: Vec<ParsedRow>) -> Result<(Vec<ParsedRow>, Vec<Reject>)> {
-        let mut first: HashMap<[u8; 16], usize> = HashMap::with_capacity(rows.len());
-        let (mut refused, mut conflicts) = (HashMap::new(), HashSet::new());
-        for (position, row) in rows.iter().enumerate() {
-            let Some(earlier) = first.get(&row.identity) else {
-                first.insert(row.identity, position);
-                continue;
-            };
-            let before = &rows[*earlier];
-            let agrees = same(before.amount_minor, &before.account_hash, row);
-            refused.insert(position, (agrees, before.line));
-            if !agrees {
-                conflicts.insert(*earlier);
-                refused.insert(*earlier, (false, row.line));
-            }
-        }
-        if refused.is_empty() {
-            return Ok((rows, Vec::new()));
-        }
-        let (mut kept, mut rejects) = (Vec::with_capacity(rows.len()), Vec::new());
-        for (position, row) in rows.into_iter().enumerate() {
-            match refused.get(&position) {
-                None => kept.push(row),
-                Some((agrees, other)) => rejects.push(self.refuse(&row, repeated(*agrees, *other))?),
-            }
-        }
-        Ok((kept, rejects))
-    }
-
-    /// Parts the rows whose identity is known: refused, or a next generation after a cancelled one.
-    fn part(
-        &self,
-        rows: &mut Vec<ParsedRow>,
-        known: Vec<Known>,
-        rejects: &mut Vec<Reject>,
-        ejected: &mut Vec<Known>,
-    ) -> Result<()> {
-        let mut known: HashMap<[u8; 16], Known> = known.into_iter().map(|one| (one.identity, one)).collect();
-        let mut kept = Vec::with_capacity(rows.len());
-        for mut row in std::mem::take(rows) {
-            let Some(before) = known.remove(&row.identity) else {
-                kept.push(row);
-                continue;
-            };
-            if before.payroll == self.payroll.id {
-                let agrees = same(before.amount_minor, &before.account_hash, &row);
-                rejects.push(self.refuse(&row, repeated(agrees, before.line))?);
-                if !agrees {
-                    let earlier = as_parsed(&before);
-                    rejects.push(self.refuse(&earlier, repeated(false, row.line))?);
-                    ejected.push(before);
-                }
-            } else if before.state == State::Cancelled {
-                row.generation = i16::try_from(before.generation + 1)?;
-                kept.push(row);
-            } else {
-                rejects.push(self.refuse(&row, self.taken(&before, &row))?);
-            }
-        }
-        *rows = kept;
-        Ok(())
-    }
-
-    fn taken(&self, before: &Known, row: &ParsedRow) -> (&'static str, String) {
-        let reference = self.engine.reference(before.number);
-        let mut text = format!("this entitlement was taken in before, as {reference} in payroll {}", before.payroll);
-        if before.amount_minor != row.amount_minor {
-            text.push_str("; there with another amount");
-        }
-        if before.account_hash != row.account_hash {
-            text.push_str("; there with another account");
-        }
-        ("entitlement_known", text)
+        disbursement::known(&mut tx, identities).await
     }
 
     fn refuse(&self, row: &ParsedRow, why: (&'static str, String)) -> Result<Reject> {
@@ -428,34 +360,6 @@ impl Cut {
             provider_reference: None,
             wire: None,
         }
-    }
-}
-
-fn same(amount_minor: i64, account_hash: &[u8; 16], row: &ParsedRow) -> bool {
-    amount_minor == row.amount_minor && *account_hash == row.account_hash
-}
-
-fn repeated(agrees: bool, line: i64) -> (&'static str, String) {
-    if agrees {
-        ("entitlement_repeated", format!("the same entitlement stands in line {line}, which was taken in; remove one"))
-    } else {
-        (
-            "entitlement_conflict",
-            format!("line {line} has the same entitlement with another amount or account; neither was taken in"),
-        )
-    }
-}
-
-fn as_parsed(known: &Known) -> ParsedRow {
-    ParsedRow {
-        line: known.line,
-        identity: known.identity,
-        amount_minor: known.amount_minor,
-        account_hash: known.account_hash,
-        provider: 0,
-        held: false,
-        generation: 1,
-        sealed: known.sealed.clone(),
     }
 }
 

@@ -89,6 +89,8 @@ impl Parser {
     pub fn run(self, file: File, chunks: &Sender<Parsed>) -> Result<Ended> {
         let mut reader = Reader::new(file);
         let mut total = Total::default();
+        // Any selection of the amounts, negative ones too, must add up without overflow later.
+        let mut gross = 0_i64;
         let refusal = |code, line, text: &str| Some(FileRefused { code, text: format!("line {line}: {text}") });
         let columns = match reader.header() {
             Ok(columns) => columns,
@@ -103,10 +105,10 @@ impl Parser {
                 Err(error) => return Ok((total, refusal(error.code, error.line, &error.text))),
             };
             let amount = row::written_amount(&columns, &record, &self.rules).unwrap_or(0);
-            let Some(sum) = total.with(amount) else {
+            let (Some(sum), Some(more)) = (total.with(amount), gross.checked_add(amount.saturating_abs())) else {
                 return Ok((total, refusal("sum_too_large", record.line(), "the sum of all amounts is too large")));
             };
-            total = sum;
+            (total, gross) = (sum, more);
             match self.row(&columns, &record, &mut text) {
                 Ok(row) => parsed.rows.push(row),
                 Err(("currency_other", _)) => {
