@@ -21,7 +21,7 @@ use super::screen::Screen;
 use crate::clock::{Clock, random};
 use crate::domain::id::{Id, Payroll};
 use crate::domain::payroll::PayrollState;
-use crate::engine::{Actor, CycleRequest, Engine, IntakeRequest, ProgrammeRequest, Provider};
+use crate::engine::{Actor, CycleRequest, Engine, IntakeRequest, LeaseTerms, ProgrammeRequest, Provider};
 use crate::jobs::{self, WorkTerms};
 use crate::store::Store;
 use crate::store::payroll::Total;
@@ -133,6 +133,8 @@ impl Stage {
         };
         let sandbox = Sandbox::start(settings).await?;
         let mut engine = Engine::new(store, Clock::System);
+        // A rejection counts only once no second copy can arrive any more; on one machine that is soon.
+        engine.lease = LeaseTerms { lease_micros: 10_000_000, margin_micros: 4_000_000 };
         let settings = serde_json::json!({"url": sandbox.registry_url(), "sender_id": "pay.demo.example", "receiver_id": "registry.demo.example", "timeout_seconds": 30});
         engine.registry = Some(Registry::open(serde_json::from_value(settings)?, key)?);
         let scope = said(engine.tenant("demo").await)?;
@@ -157,6 +159,7 @@ impl Stage {
         let settings = serde_json::json!({
             "base_url": self.sandbox.operator_url(), "mode": "batch", "debit_party": {"key": "accountid", "value": "programme"},
             "callback_url": callback_url, "items_max": 1_000, "inquire_every_millis": 200, "inquire_every_max_seconds": 2,
+            "timeout_seconds": 3, "fence_seconds": 4,
         });
         let provider = Provider {
             name: self.provider.clone(),
