@@ -344,3 +344,21 @@ on_both! {
         world.books_agree(id).await;
     }
 }
+
+on_both! {
+    /// A payroll to be paid on a later day is released today and leaves when that day begins.
+    async fn a_later_day_is_waited_for(database) {
+        let world = World::new(database).await;
+        let mut request = world.request(csv(&[("E1", "10.00", A)]).as_bytes(), totals(&[("E1", "10.00", A)]));
+        request.pay_on = Some("2026-11-27".parse().unwrap());
+        let id = world.engine.take_in(&world.maker, &request).await.unwrap().id;
+        world.release(id).await;
+        world.step().await;
+        world.pass_seconds(36 * 3_600);
+        world.step().await;
+        assert_eq!(world.credited(), (0, 0), "it is the evening of the 26th");
+        world.pass_seconds(5 * 3_600);
+        world.complete(id).await;
+        assert_eq!(world.credited(), (1, 1_000));
+    }
+}

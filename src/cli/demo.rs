@@ -122,7 +122,7 @@ impl Stage {
                 seed,
                 lose_first_replies: 1,
                 lose_reply_per_mille: 100,
-                lose_request_per_mille: 50,
+                lose_request_per_mille: 20,
                 duplicate_callback_per_mille: 100,
                 silent_callback_per_mille: 100,
                 payee_suffixes: false,
@@ -134,7 +134,7 @@ impl Stage {
         let sandbox = Sandbox::start(settings).await?;
         let mut engine = Engine::new(store, Clock::System);
         // A rejection counts only once no second copy can arrive any more; on one machine that is soon.
-        engine.lease = LeaseTerms { lease_micros: 10_000_000, margin_micros: 4_000_000 };
+        engine.lease = LeaseTerms { lease_micros: 8_000_000, margin_micros: 4_000_000 };
         let settings = serde_json::json!({"url": sandbox.registry_url(), "sender_id": "pay.demo.example", "receiver_id": "registry.demo.example", "timeout_seconds": 30});
         engine.registry = Some(Registry::open(serde_json::from_value(settings)?, key)?);
         let scope = said(engine.tenant("demo").await)?;

@@ -49,7 +49,7 @@ impl Engine {
         }
         payroll::set_state(&mut tx, id, row.state, to).await?;
         payroll::set_released_at(&mut tx, id, now).await?;
-        batch::make_due(&mut tx, id, now).await?;
+        batch::make_due(&mut tx, id, first_due(row.pay_on.as_deref(), now)).await?;
         let list_hash = Some(content_hash.as_slice());
         let fact = Fact {
             event: "payroll.released",
@@ -63,6 +63,13 @@ impl Engine {
         tx.commit().await?;
         Ok(to)
     }
+}
+
+/// When the batches may leave: at once, or when the day to be paid on begins (UTC).
+fn first_due(pay_on: Option<&str>, now: i64) -> i64 {
+    let day = pay_on.and_then(|day| day.parse::<chrono::NaiveDate>().ok());
+    let begins = day.and_then(|day| day.and_hms_opt(0, 0, 0)).map(|begins| begins.and_utc().timestamp_micros());
+    begins.unwrap_or(now).max(now)
 }
 
 async fn check_approval(tx: &mut Tx, row: &PayrollRow, content_hash: &[u8]) -> Outcome<()> {
