@@ -1,7 +1,9 @@
 //! The one integration test binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
+mod cli;
 mod conformance;
 mod flow;
+mod processes;
 mod tidy;
 mod world;
