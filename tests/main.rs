@@ -3,7 +3,9 @@
 
 mod api;
 mod cases;
+mod cli;
 mod conformance;
 mod flow;
+mod processes;
 mod tidy;
 mod world;
