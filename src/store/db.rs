@@ -27,6 +27,10 @@ const IDLE_TIMEOUT: &str = "60s";
 /// How long a writer waits for SQLite's one write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// SQLite's page cache of the writer and of each reader, in KiB as SQLite writes it.
+const WRITER_CACHE: &str = "-32768";
+const READER_CACHE: &str = "-4096";
+
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Db {
@@ -115,10 +119,13 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
-            .pragma("cache_size", "-65536");
+            .pragma("cache_size", WRITER_CACHE);
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
         let writer = writer.await.with_context(|| format!("cannot open {path}"))?;
-        let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options.pragma("cache_size", READER_CACHE).read_only(true))
+            .await?;
         Ok(Self::Sqlite { writer, readers })
     }
 
@@ -271,9 +278,17 @@ impl Tx {
         }
     }
 
-    /// Loads rows in bulk: binary COPY on PostgreSQL, many-row INSERT on SQLite. Fails as a whole.
+    /// Loads rows in bulk: one INSERT of arrays or a binary COPY on PostgreSQL, many-row INSERTs on SQLite. Fails
+    /// as a whole.
     pub async fn load(&mut self, load: &Load) -> Result<()> {
         if load.rows() == 0 {
+            return Ok(());
+        }
+        if let (Self::Postgres(tx), true) = (&mut *self, load.rows() < Load::COPY_ROWS_MIN) {
+            load.check()?;
+            meter::round_trip();
+            let (sql, arguments) = load.unnest()?;
+            sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut **tx).await?;
             return Ok(());
         }
         self.load_all(std::iter::once(load)).await

@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use sqlx::Arguments;
+use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 
 /// The values of one column. The width must be the column's own: binary COPY converts nothing.
@@ -36,6 +37,11 @@ impl Strip {
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
+    }
+
+    /// All of them in order.
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|position| self.get(position))
     }
 
     /// The one at `position`.
@@ -78,6 +84,24 @@ impl Column {
             Self::MaybeText(values) => arguments.add(values[row].clone()),
         };
         bound.map_err(|error| anyhow::anyhow!(error))
+    }
+
+    /// Binds all values as one array; returns the name of their type.
+    fn array(&self, arguments: &mut PgArguments) -> Result<&'static str> {
+        let (bound, name) = match self {
+            Self::Small(values) => (arguments.add(values.as_slice()), "smallint"),
+            Self::Middle(values) => (arguments.add(values.as_slice()), "integer"),
+            Self::Int(values) => (arguments.add(values.as_slice()), "bigint"),
+            Self::MaybeInt(values) => (arguments.add(values.as_slice()), "bigint"),
+            Self::Bytes(values) => (arguments.add(values.all().collect::<Vec<&[u8]>>()), "bytea"),
+            Self::Text(values) => {
+                let texts: Result<Vec<&str>, _> = values.all().map(std::str::from_utf8).collect();
+                (arguments.add(texts?), "text")
+            }
+            Self::MaybeText(values) => (arguments.add(values.as_slice()), "text"),
+        };
+        bound.map_err(|error| anyhow::anyhow!(error))?;
+        Ok(name)
     }
 
     fn copy(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
@@ -123,6 +147,8 @@ pub struct Load {
 impl Load {
     /// Values bound in one INSERT on SQLite; more is slower there.
     const SQLITE_VALUES: usize = 900;
+    /// Fewer rows than this are inserted by one statement on PostgreSQL.
+    pub(super) const COPY_ROWS_MIN: usize = 10_000;
     /// Bytes handed to COPY at once.
     const COPY_BYTES: usize = 256 << 10;
 
@@ -160,6 +186,18 @@ impl Load {
             }
         }
         Ok((sql, arguments))
+    }
+
+    /// One statement with a column of values for each parameter, for PostgreSQL. Over TCP a COPY costs a delayed
+    /// acknowledgement, some 40 ms, which only many rows are worth.
+    pub(super) fn unnest(&self) -> Result<(String, PgArguments)> {
+        let mut arguments = PgArguments::default();
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for (position, (_, column)) in self.columns.iter().enumerate() {
+            arrays.push(format!("${}::{}[]", position + 1, column.array(&mut arguments)?));
+        }
+        let names = self.names();
+        Ok((format!("INSERT INTO {} ({names}) SELECT * FROM UNNEST({})", self.table, arrays.join(", ")), arguments))
     }
 
     pub(super) fn copy_statement(&self) -> String {
