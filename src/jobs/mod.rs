@@ -5,6 +5,7 @@
 //! retries (the queue's never repeats a payment) and any rule.
 
 mod queue;
+mod tick;
 
 use std::sync::Arc;
 use std::time::Duration;

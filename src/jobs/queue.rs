@@ -9,6 +9,7 @@ use apalis_postgres::PostgresStorage;
 use apalis_sqlite::SqliteStorage;
 use tokio::sync::{RwLock, watch};
 
+use super::tick::Tick;
 use super::{WorkTerms, stopped};
 use crate::domain::id::{Batch, Id, Publication};
 use crate::engine::{Due, Engine};
@@ -101,14 +102,14 @@ macro_rules! workers {
         Monitor::new()
             .register(move |restarts| {
                 WorkerBuilder::new(format!("{BATCHES}-{unique:016x}-{restarts}"))
-                    .backend(batches(BATCHES).poll_with_interval(terms.poll))
+                    .backend(batches(BATCHES).poll_with_strategy(Tick::new(terms.poll)))
                     .data(first.clone())
                     .concurrency(terms.batches)
                     .build(drive)
             })
             .register(move |restarts| {
                 WorkerBuilder::new(format!("{PUBLICATIONS}-{unique:016x}-{restarts}"))
-                    .backend(publications(PUBLICATIONS).poll_with_interval(terms.poll))
+                    .backend(publications(PUBLICATIONS).poll_with_strategy(Tick::new(terms.poll)))
                     .data(second.clone())
                     .concurrency(terms.publications)
                     .build(tell)
