@@ -156,7 +156,7 @@ on_both! {
         disbursement::set_batch(&mut tx, second, first, &[13]).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = store.read().await.unwrap();
-        let rows = disbursement::page(&mut tx, (books.payroll, 14), &[], 0, 10).await.unwrap();
+        let rows = disbursement::page(&mut tx, (books.payroll, 14), &disbursement::Wanted::default(), 0, 10).await.unwrap();
         let found: Vec<_> = rows.iter().map(|row| (row.number, row.batch, row.state, row.evidence, row.sealed.clone())).collect();
         let sealed = |n: i64| vec![0, 0, n as u8, 0];
         assert_eq!(found, [
