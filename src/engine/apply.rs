@@ -3,6 +3,8 @@
 //! Everything happens in one unit of work under the batch's lock: evidence, moves, ledger, journal, and the
 //! messages to the registry that tell of new ends. Deliberately not here: asking, sending, and states' rules.
 
+mod tell;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -21,9 +23,8 @@ use crate::store::db::Tx;
 use crate::store::disbursement::{self, Departure, Ends};
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::ledger::{self, Account, Entry};
-use crate::store::notes::{self, ExceptionRow, Fact};
+use crate::store::notes::{self, Fact};
 use crate::store::payroll::{self, Total};
-use crate::store::publication::{self, PublicationRow};
 use crate::store::{Numbers, party};
 
 /// Most ends one message to the registry tells of; the standard's limit.
@@ -389,63 +390,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// New ends are told to the registry, in ranges of one evidence each.
-    async fn publish(&mut self, tx: &mut Tx, tenant: Id<Tenant>, numbers: &mut Numbers) -> Result<()> {
-        if self.engine.registry.is_none() {
-            return Ok(());
-        }
-        let mut ended: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (number, row) in self.rows.iter().filter(|(_, row)| row.own != row.now) {
-            let end = row.end.map(|(evidence, _)| evidence);
-            for evidence in end.into_iter().chain(row.returned_by.filter(|returned_by| Some(*returned_by) != end)) {
-                ended.entry(evidence).or_default().push(*number);
-            }
-        }
-        let mut publications = Vec::new();
-        for (evidence, all) in &ended {
-            for range in all.chunks(PUBLICATION_ITEMS_MAX) {
-                self.batch.publications += 1;
-                publications.push(PublicationRow {
-                    id: Id::new(numbers.take()?),
-                    tenant,
-                    programme: self.batch.programme,
-                    payroll: self.batch.payroll,
-                    batch: self.batch.id,
-                    sequence: self.batch.publications,
-                    evidence: *evidence,
-                    numbers: (range[0], range[range.len() - 1]),
-                    items: i64::try_from(range.len())?,
-                    state: String::from("open"),
-                    attempts: 0,
-                    last_error: None,
-                    created_at: self.now,
-                    acknowledged_at: None,
-                });
-            }
-        }
-        publication::insert(tx, &publications).await
-    }
-
-    async fn open_exceptions(&mut self, tx: &mut Tx, tenant: Id<Tenant>) -> Result<()> {
-        for (code, subject, evidence) in std::mem::take(&mut self.exceptions) {
-            let id = Id::new(self.engine.store.allot_in(tx, 1, self.now).await?);
-            let exception = ExceptionRow {
-                id,
-                programme: self.batch.programme,
-                code: code.to_owned(),
-                subject,
-                provider: self.batch.provider.clone(),
-                evidence,
-                detail: String::from(detail(code)),
-                opened_at: self.now,
-            };
-            if notes::open_exception(tx, tenant, &exception).await? {
-                tracing::warn!(exception.code = code, batch.id = %self.batch.id, "exception opened");
-            }
-        }
-        Ok(())
-    }
-
     async fn complete_payroll(&self, tx: &mut Tx, numbers: &mut Numbers) -> Result<()> {
         let row = payroll::lock(tx, self.batch.payroll).await?;
         let Some(to) = row.state.step(PayrollMove::Complete) else { return Ok(()) };
@@ -510,16 +454,5 @@ fn attempt<'a>(batch: &BatchRow, state: State, amount: Money, payee_account: &'a
         fence_at: batch.fence_at,
         amount,
         payee_account,
-    }
-}
-
-/// What an exception asks of a person.
-fn detail(code: &str) -> &'static str {
-    if code == "provider_blocked" {
-        "our money with the provider is short; nothing more is sent to it until it is resumed"
-    } else if code == "accepted_then_absent" {
-        "the provider took it and now says that it does not have it; ask the provider what became of it"
-    } else {
-        "the provider contradicts what is known; nothing was overwritten"
     }
 }
