@@ -4,7 +4,9 @@
 mod api;
 mod attack;
 mod cases;
+mod cli;
 mod conformance;
 mod flow;
+mod processes;
 mod tidy;
 mod world;

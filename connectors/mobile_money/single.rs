@@ -13,8 +13,10 @@ use super::flush::{Flush, Told};
 use super::object::Object;
 use super::rail::Question;
 use super::wire::{self, Line};
-use super::{MobileMoney, ask_again, illegible};
-use crate::contract::{Batch, Failure, Gate, Instruction, Outcome, Reason, Reference, Report, Said, Source};
+use super::{MobileMoney, ask_again};
+use crate::contract::{
+    Batch, Failure, Gate, Instruction, Outcome, Reason, ReasonClass, Reference, Report, Said, Source,
+};
 use crate::http::{self, Answer};
 
 /// Calls in a row that may fail before no more are begun: the provider is not well.
@@ -61,8 +63,7 @@ impl MobileMoney {
         gate: &dyn Gate,
         said: &mut dyn Said,
     ) -> Result<(), Failure> {
-        let lines =
-            open_lines(batch, wire).ok_or_else(|| illegible("wire", "the stored bytes are not this batch's"))?;
+        let lines = open_lines(batch, wire).ok_or_else(foreign_wire)?;
         let halt = Halt::default();
         let work = futures_util::stream::iter(0..lines.len()).map(|n| self.send_one(&lines[n], gate, &halt));
         let work = work.buffer_unordered(self.settings.concurrency as usize);
@@ -264,6 +265,11 @@ fn created(answer: &Answer, instruction: &Instruction, key: &str) -> Result<Opti
 
 fn accepted(reference: Reference, provider_reference: Option<String>) -> Report {
     Report { provider_reference, ..Report::instruction(reference, Outcome::Accepted) }
+}
+
+/// Bytes of another batch are a fault of ours, for which no payment is failed.
+fn foreign_wire() -> Failure {
+    Failure::Blocked(Reason::new(ReasonClass::Format, "wire", "the stored bytes are not this batch's"))
 }
 
 /// Nothing was written for this row, and nothing more will be begun.

@@ -13,8 +13,6 @@ use crate::store::publication::{self, Item, PublicationRow};
 use crate::store::seal::sha256;
 use crate::store::{Scope, party};
 
-/// How long one try may hold a message.
-const LEASE_MICROS: i64 = 120_000_000;
 /// Pause before the second try, and the longest.
 const RETRY_MICROS: (i64, i64) = (1_000_000, 3_600_000_000);
 /// Tries before a message is laid aside for a person; with these pauses, about a week.
@@ -27,8 +25,10 @@ impl Engine {
     pub(super) async fn publish(&self, id: Id<Publication>) -> Result<()> {
         let Some(told_to) = &self.registry else { return Ok(()) };
         let now = self.clock.now();
+        // A message of a worker that died is another's after the same time as a batch; told twice, it is the same.
+        let lease_until = now + self.lease.lease_micros;
         let mut tx = self.store.begin().await?;
-        let Some(row) = publication::claim(&mut tx, id, now, now + LEASE_MICROS).await? else { return Ok(()) };
+        let Some(row) = publication::claim(&mut tx, id, now, lease_until).await? else { return Ok(()) };
         let items = publication::items(&mut tx, &row).await?;
         let currency = party::programme_by_id(&mut tx, row.programme).await?.currency;
         tx.commit().await?;

@@ -4,7 +4,11 @@ use anyhow::Result;
 
 use super::Engine;
 use super::release::content;
+use super::submit::content_hash;
+use crate::domain::id::{Evidence, Id, Payroll};
+use crate::store::db::Tx;
 use crate::store::verify as sql;
+use crate::store::{batch, disbursement};
 
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Verification {
     pub findings: Vec<Finding>,
 }
 
+/// Batches read at once.
+const BATCHES_PAGE: i64 = 500;
 /// Pieces of evidence hashed at once; each may be as large as a batch.
 const EVIDENCE_PAGE: i64 = 8;
 
@@ -52,10 +58,11 @@ impl Engine {
             found.payrolls += 1;
             let rows = sql::rows_of(&mut tx, &books).await?;
             found.disbursements += rows.iter().map(|row| row.total.payments).sum::<i64>();
-            let named = crate::domain::id::Id::<crate::domain::id::Payroll>::new(books.number);
+            let named = Id::<Payroll>::new(books.number);
             for (rule, text) in sql::compare(&books, &rows) {
                 found.findings.push(Finding { rule, text: format!("{named}: {text}") });
             }
+            self.verify_batches(&mut tx, named, found).await?;
             // Only until release: a batch that was split afterwards still holds what was approved, in two.
             if let (Some(hash), true) = (&books.content_hash, books.before_release) {
                 let (computed, _) = content(&mut tx, named).await?;
@@ -64,6 +71,23 @@ impl Engine {
                         rule: "content",
                         text: format!("{named}: the batches are not what was hashed at intake"),
                     });
+                }
+            }
+        }
+    }
+
+    /// The rows of each batch against the hash that was approved with them.
+    async fn verify_batches(&self, tx: &mut Tx, payroll: Id<Payroll>, found: &mut Verification) -> Result<()> {
+        let mut above = 0;
+        loop {
+            let page = batch::of_payroll(tx, payroll, above, BATCHES_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            above = last.id.number();
+            for row in &page {
+                let members = disbursement::members(tx, row.id, row.numbers).await?;
+                if content_hash(self.store.tag, &members) != row.content_hash {
+                    let text = format!("{payroll}: the rows of {} are not what was hashed at intake", row.id);
+                    found.findings.push(Finding { rule: "content", text });
                 }
             }
         }
@@ -91,7 +115,7 @@ impl Engine {
                 found.evidence += 1;
                 let opened = self.store.keys.open(sealed);
                 if !opened.is_ok_and(|bytes| crate::store::seal::sha256(&bytes)[..] == hash[..]) {
-                    let id = crate::domain::id::Id::<crate::domain::id::Evidence>::new(*number);
+                    let id = Id::<Evidence>::new(*number);
                     found
                         .findings
                         .push(Finding { rule: "evidence", text: format!("{id}: the bytes are not what was hashed") });

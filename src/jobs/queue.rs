@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use apalis::prelude::*;
 use apalis_postgres::PostgresStorage;
 use apalis_sqlite::SqliteStorage;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 
 use super::{WorkTerms, stopped};
 use crate::domain::id::{Batch, Id, Publication};
@@ -83,13 +83,21 @@ pub(super) async fn prune(engine: &Engine) -> Result<()> {
     tx.commit().await
 }
 
+/// What a job needs. Whatever is under way holds `open` to read; a stopping process takes it to write, which waits
+/// for them and lets nothing begin.
+#[derive(Clone)]
+struct Desk {
+    engine: Arc<Engine>,
+    open: Arc<RwLock<()>>,
+}
+
 /// A monitor with one worker for each queue. The two engines' workers are of different types and share no trait
 /// that could be named here in fewer words than this.
 macro_rules! workers {
-    ($engine:expr, $terms:expr, $unique:expr, $storage:expr) => {{
+    ($desk:expr, $terms:expr, $unique:expr, $storage:expr) => {{
         let (storage, terms, unique) = ($storage, $terms, $unique);
         let (batches, publications) = (storage.clone(), storage);
-        let (first, second) = ($engine.clone(), $engine.clone());
+        let (first, second) = ($desk.clone(), $desk.clone());
         Monitor::new()
             .register(move |restarts| {
                 WorkerBuilder::new(format!("{BATCHES}-{unique:016x}-{restarts}"))
@@ -112,22 +120,30 @@ macro_rules! workers {
 pub(super) async fn work(engine: Arc<Engine>, terms: WorkTerms, stop: watch::Receiver<bool>) -> Result<()> {
     // A worker name must be new each time: under a reused one a killed worker's jobs would be lost.
     let unique = u64::from_be_bytes(crate::clock::random::<8>()?);
-    let monitor = match engine.store.db.clone() {
-        Db::Sqlite { writer, .. } => workers!(engine, terms, unique, move |queue: &str| {
+    let desk = Desk { engine, open: Arc::default() };
+    let monitor = match desk.engine.store.db.clone() {
+        Db::Sqlite { writer, .. } => workers!(desk, terms, unique, move |queue: &str| {
             let mut config = apalis_sqlite::Config::default().queue(queue);
             (config.batch_size, config.heartbeat_interval, config.missed_heartbeats) =
                 (1, HEARTBEAT, MISSED_HEARTBEATS);
             SqliteStorage::<i64>::new(&writer).with_config(config)
         }),
-        Db::Postgres(pool) => workers!(engine, terms, unique, move |queue: &str| {
+        Db::Postgres(pool) => workers!(desk, terms, unique, move |queue: &str| {
             let mut config = apalis_postgres::Config::default().queue(queue);
             (config.batch_size, config.heartbeat_interval, config.missed_heartbeats) =
                 (1, HEARTBEAT, MISSED_HEARTBEATS);
             PostgresStorage::<i64>::new(&pool).with_config(config).with_pubsub()
         }),
     };
+    let mut shut = None;
     let signal = async {
         stopped(stop).await;
+        // apalis is told only when nothing is under way: once told, it no longer polls its own queries, and one of
+        // them may hold SQLite's only writer, which what is under way would then wait for in vain.
+        shut = tokio::time::timeout(SHUTDOWN_TIMEOUT, desk.open.write()).await.ok();
+        if shut.is_none() {
+            tracing::error!("what was under way did not end in time; another worker will find it in doubt");
+        }
         Ok(())
     };
     let monitor = monitor.should_restart(|_, _| true).shutdown_timeout(SHUTDOWN_TIMEOUT);
@@ -135,20 +151,29 @@ pub(super) async fn work(engine: Arc<Engine>, terms: WorkTerms, stop: watch::Rec
 }
 
 /// One job: drive a batch. It always succeeds; what went wrong is in the log and found again by the sweep.
-async fn drive(number: i64, engine: Data<Arc<Engine>>) -> Result<(), BoxDynError> {
-    let (engine, id) = (Arc::clone(&engine), Id::<Batch>::new(number));
-    let driven = tokio::spawn(async move { engine.drive(id).await }).await;
-    if let Err(error) = driven.map_err(anyhow::Error::from).flatten() {
+async fn drive(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
+    let (engine, id) = (Arc::clone(&desk.engine), Id::<Batch>::new(number));
+    // A stopping process begins nothing; the batch stays due, and another is told of it.
+    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
+    let driven = tokio::spawn(async move {
+        let _open = open;
+        engine.drive(id).await
+    });
+    if let Err(error) = driven.await.map_err(anyhow::Error::from).flatten() {
         tracing::error!(batch.id = %id, error = format!("{error:#}"), "driving a batch failed");
     }
     Ok(())
 }
 
 /// One job: send a message to the registry.
-async fn tell(number: i64, engine: Data<Arc<Engine>>) -> Result<(), BoxDynError> {
-    let (engine, id) = (Arc::clone(&engine), Id::<Publication>::new(number));
-    let told = tokio::spawn(async move { engine.tell(id).await }).await;
-    if let Err(error) = told.map_err(anyhow::Error::from).flatten() {
+async fn tell(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
+    let (engine, id) = (Arc::clone(&desk.engine), Id::<Publication>::new(number));
+    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
+    let told = tokio::spawn(async move {
+        let _open = open;
+        engine.tell(id).await
+    });
+    if let Err(error) = told.await.map_err(anyhow::Error::from).flatten() {
         tracing::error!(publication.id = %id, error = format!("{error:#}"), "telling the registry failed");
     }
     Ok(())

@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Arguments, AssertSqlSafe, Column, Postgres, Row as _, Sqlite, TypeInfo};
+use sqlx::{AssertSqlSafe, Column, Postgres, Row as _, Sqlite, TypeInfo};
 
+pub use super::bind::{Table, Value, Values};
+use super::bind::{postgres_call, sqlite_call};
 use super::load::{COPY_HEAD, COPY_TAIL, Load};
 use super::meter;
 
 /// Connections a process keeps to PostgreSQL.
 const CONNECTIONS_MAX: u32 = 16;
+/// Longest time PostgreSQL lets a unit of work idle before it ends it.
+const IDLE_TIMEOUT: &str = "60s";
 /// How long a writer waits for SQLite's one write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -36,71 +39,6 @@ pub enum Db {
     },
     /// A server, for many processes.
     Postgres(PgPool),
-}
-
-/// A value bound to a parameter. An absent value still has a type, which PostgreSQL wants to know.
-#[derive(Debug, Clone, Copy)]
-pub enum Value<'a> {
-    /// BIGINT.
-    Int(i64),
-    /// BIGINT or NULL.
-    MaybeInt(Option<i64>),
-    /// TEXT.
-    Text(&'a str),
-    /// TEXT or NULL.
-    MaybeText(Option<&'a str>),
-    /// Bytes.
-    Bytes(&'a [u8]),
-    /// Bytes or NULL.
-    MaybeBytes(Option<&'a [u8]>),
-}
-
-impl From<i64> for Value<'_> {
-    fn from(value: i64) -> Self {
-        Value::Int(value)
-    }
-}
-
-impl From<Option<i64>> for Value<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Value::MaybeInt(value)
-    }
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(value: &'a str) -> Self {
-        Value::Text(value)
-    }
-}
-
-impl<'a> From<&'a String> for Value<'a> {
-    fn from(value: &'a String) -> Self {
-        Value::Text(value)
-    }
-}
-
-impl<'a> From<Option<&'a str>> for Value<'a> {
-    fn from(value: Option<&'a str>) -> Self {
-        Value::MaybeText(value)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Value<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        Value::Bytes(value)
-    }
-}
-
-impl<'a> From<Option<&'a [u8]>> for Value<'a> {
-    fn from(value: Option<&'a [u8]>) -> Self {
-        Value::MaybeBytes(value)
-    }
-}
-
-/// Writes `[Value::from(a), Value::from(b)]` as `values![a, b]`.
-#[macro_export]
-macro_rules! values {
-    ($($value:expr),* $(,)?) => { &[$($crate::store::db::Value::from($value)),*] };
 }
 
 /// One row of an answer, read by position.
@@ -162,6 +100,8 @@ impl Db {
     pub async fn open(url: &str) -> Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url).context("the database URL cannot be read")?;
+            // A process that freezes in the middle of a unit of work must not keep its locks for ever.
+            let options = options.options([("idle_in_transaction_session_timeout", IDLE_TIMEOUT)]);
             let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options);
             return Ok(Self::Postgres(pool.await.context("PostgreSQL cannot be reached")?));
         }
@@ -392,119 +332,4 @@ pub fn is_conflict(error: &anyhow::Error) -> bool {
 pub fn is_deadlock(error: &anyhow::Error) -> bool {
     let database = error.downcast_ref::<sqlx::Error>().and_then(|error| error.as_database_error());
     database.is_some_and(|error| matches!(error.code().as_deref(), Some("40P01" | "40001")))
-}
-
-/// One column of a table that is handed to a statement.
-#[derive(Debug, Clone, Copy)]
-pub enum Values<'a> {
-    /// BIGINT.
-    Ints(&'a [i64]),
-    /// Bytes.
-    Bytes(&'a [[u8; 16]]),
-}
-
-/// Columns handed to a statement as the table `v`, after its other parameters.
-#[derive(Debug, Clone, Copy)]
-pub struct Table<'a> {
-    /// Names of the columns.
-    pub names: &'a [&'a str],
-    /// The columns, equally long.
-    pub columns: &'a [Values<'a>],
-}
-
-impl Values<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Ints(values) => values.len(),
-            Self::Bytes(values) => values.len(),
-        }
-    }
-}
-
-impl Table<'_> {
-    const NONE: Self = Table { names: &[], columns: &[] };
-
-    /// `[[1,"0a"],[3,"0b"]]`: the rows as JSON, which SQLite reads back; bytes as hexadecimal.
-    fn json(&self) -> String {
-        let rows = self.columns.first().map_or(0, Values::len);
-        let mut text = String::with_capacity(rows * 40 + 2);
-        text.push('[');
-        for row in 0..rows {
-            text.push_str(if row == 0 { "[" } else { ",[" });
-            for (position, column) in self.columns.iter().enumerate() {
-                if position > 0 {
-                    text.push(',');
-                }
-                match column {
-                    Values::Ints(values) => text.push_str(&values[row].to_string()),
-                    Values::Bytes(values) => {
-                        text.push('"');
-                        values[row].iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
-                        text.push('"');
-                    }
-                }
-            }
-            text.push(']');
-        }
-        text.push(']');
-        text
-    }
-}
-
-fn sqlite_call(sql: &str, values: &[Value<'_>], table: Table<'_>) -> Result<(String, SqliteArguments)> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        let bound = match *value {
-            Value::Int(value) => arguments.add(value),
-            Value::MaybeInt(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value.to_owned()),
-            Value::MaybeText(value) => arguments.add(value.map(str::to_owned)),
-            Value::Bytes(value) => arguments.add(value.to_vec()),
-            Value::MaybeBytes(value) => arguments.add(value.map(<[u8]>::to_vec)),
-        };
-        bound.map_err(|error| anyhow::anyhow!(error))?;
-    }
-    if table.names.is_empty() {
-        return Ok((sql.to_owned(), arguments));
-    }
-    arguments.add(table.json()).map_err(|error| anyhow::anyhow!(error))?;
-    let named = table.names.iter().zip(table.columns).enumerate().map(|(position, (name, column))| match column {
-        Values::Ints(_) => format!("value->>{position} AS {name}"),
-        Values::Bytes(_) => format!("unhex(value->>{position}) AS {name}"),
-    });
-    let columns = named.collect::<Vec<_>>().join(", ");
-    let source = format!("(SELECT {columns} FROM json_each(${})) AS v", values.len() + 1);
-    Ok((sql.replace("{v}", &source), arguments))
-}
-
-fn postgres_call(sql: &str, values: &[Value<'_>], table: Table<'_>) -> Result<(String, PgArguments)> {
-    let mut arguments = PgArguments::default();
-    for value in values {
-        let bound = match *value {
-            Value::Int(value) => arguments.add(value),
-            Value::MaybeInt(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::MaybeText(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-            Value::MaybeBytes(value) => arguments.add(value),
-        };
-        bound.map_err(|error| anyhow::anyhow!(error))?;
-    }
-    if table.names.is_empty() {
-        return Ok((sql.to_owned(), arguments));
-    }
-    for column in table.columns {
-        let bound = match column {
-            Values::Ints(values) => arguments.add(*values),
-            Values::Bytes(values) => arguments.add(values.iter().map(|value| value.to_vec()).collect::<Vec<_>>()),
-        };
-        bound.map_err(|error| anyhow::anyhow!(error))?;
-    }
-    let arrays = table.columns.iter().enumerate().map(|(position, column)| {
-        let kind = if matches!(column, Values::Ints(_)) { "bigint" } else { "bytea" };
-        format!("${}::{kind}[]", values.len() + position + 1)
-    });
-    let arrays = arrays.collect::<Vec<_>>().join(", ");
-    let source = format!("UNNEST({arrays}) AS v({})", table.names.join(", "));
-    Ok((sql.replace("{v}", &source), arguments))
 }

@@ -4,6 +4,7 @@
 //! does not exist for it. Deliberately not here: which move is legal, and when to commit.
 
 pub mod batch;
+mod bind;
 pub mod db;
 pub mod disbursement;
 pub mod evidence;

@@ -1,0 +1,411 @@
+//! Workers as processes of their own that are killed, told to stop and put to sleep in the middle of a payroll.
+//! The operator and the registry live in the test's own process, so their books outlive every worker and judge them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use paymaster::config::Config;
+use paymaster::domain::batch::BatchState;
+use paymaster::domain::disbursement::State;
+use paymaster::domain::id::{Id, Payroll};
+use paymaster::domain::payroll::PayrollState;
+use paymaster::engine::{Actor, CycleRequest, Engine, IntakeRequest, PayrollStatus, ProgrammeRequest};
+use paymaster::store::batch;
+use paymaster::store::db::Tx;
+use paymaster_connectors::contract::{Currency, Reference};
+use paymaster_connectors::registry::SigningKey;
+use paymaster_connectors::sandbox::{self, Faults, RegistryFaults, Sandbox};
+
+use crate::on_both;
+use crate::world::{Database, Folder, borrowed, csv, database, rows, totals};
+
+/// How often a state that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest wait for any state; a dead worker's work is taken up well before.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a worker is put to sleep before one is given up that is never in the middle.
+const STOPS_MAX: usize = 400;
+/// Looks at the database until it is certain that a sleeping worker holds a lock.
+const LOOKS_MAX: usize = 25;
+/// Disbursements read at once.
+const PAGE: i64 = 1_000;
+
+/// What differs between the tests.
+struct Terms {
+    mode: &'static str,
+    latency_millis: u64,
+    batches: usize,
+    items_max: usize,
+    lose_per_mille: u16,
+}
+
+/// Whole batches over an operator that loses replies and requests.
+const BATCHES: Terms = Terms { mode: "batch", latency_millis: 60, batches: 4, items_max: 20, lose_per_mille: 100 };
+/// One call a payment.
+const SINGLES: Terms = Terms { mode: "single", latency_millis: 60, batches: 2, items_max: 20, lose_per_mille: 50 };
+
+/// A database, an operator, a registry, and the people who prepare a payroll. Whoever works comes from outside.
+struct House {
+    engine: Arc<Engine>,
+    sandbox: Sandbox,
+    maker: Actor,
+    checker: Actor,
+    config: PathBuf,
+    folder: Folder,
+}
+
+/// A `paymaster work`; it does not outlive its test.
+struct Worker(Child);
+
+impl Worker {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "the worker was gone before {name}");
+    }
+
+    /// As a power cut would.
+    fn kill(mut self) {
+        assert_eq!(self.0.try_wait().unwrap(), None, "the worker ended by itself");
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Tells it to stop and waits until it has.
+    async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the worker does not stop");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl House {
+    async fn new(kind: Database, terms: &Terms) -> Self {
+        let folder = Folder::new();
+        let currency = Currency::parse("KES").unwrap();
+        let key = SigningKey::generate().unwrap();
+        let key_file = folder.path().join("registry.key");
+        std::fs::write(&key_file, base64::engine::general_purpose::STANDARD.encode(&key)).unwrap();
+        let settings = sandbox::Settings {
+            verifying_key: Some(SigningKey::from_pkcs8(&key, None).unwrap().public_key()),
+            faults: Faults {
+                seed: 11,
+                reject_per_mille: 50,
+                lose_reply_per_mille: terms.lose_per_mille,
+                lose_request_per_mille: terms.lose_per_mille,
+                latency_millis: terms.latency_millis,
+                ..Faults::none()
+            },
+            registry_faults: RegistryFaults { seed: 11, refuse_first_n: 1, lose_ack_per_mille: 50 },
+            ..sandbox::Settings::new(currency)
+        };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let url = database(kind, &folder).await;
+        let text = written(&folder, &url, &sandbox, terms);
+        let config = folder.path().join("paymaster.toml");
+        std::fs::write(&config, &text).unwrap();
+        let engine = Config::parse(&text).unwrap().engine(true).await.unwrap();
+        let scope = engine.tenant("default").await.unwrap();
+        let [maker, checker] = ["amina", "bruno"].map(|person| Actor { scope, person: person.to_owned() });
+        let request = ProgrammeRequest {
+            code: "cash".to_owned(),
+            name: "Cash".to_owned(),
+            currency,
+            all_or_nothing: false,
+            amount_minor_max: None,
+            shared_account_max: None,
+        };
+        engine.save_programme(&checker, &request).await.unwrap();
+        let day = |text: &str| text.parse().unwrap();
+        let cycle =
+            CycleRequest { code: "2026-11".to_owned(), first_day: day("2026-11-01"), last_day: day("2026-11-30") };
+        engine.make_cycle(&checker, "cash", &cycle).await.unwrap();
+        Self { engine, sandbox, maker, checker, config, folder }
+    }
+
+    /// Takes in a payroll of so many rows and lets it go; nobody works yet.
+    async fn released(&self, count: usize) -> Id<Payroll> {
+        let rows = rows(count);
+        let rows = borrowed(&rows);
+        let (file, declared) = (self.folder.path().join("payroll.csv"), totals(&rows));
+        std::fs::write(&file, csv(&rows)).unwrap();
+        let request = IntakeRequest {
+            programme: "cash".to_owned(),
+            cycle: "2026-11".to_owned(),
+            declared,
+            pay_on: None,
+            idempotency_key: None,
+            file,
+        };
+        let row = self.engine.take_in(&self.maker, &request).await.unwrap();
+        assert_eq!((row.state, row.accepted), (PayrollState::Draft, declared));
+        self.engine.submit_payroll(&self.maker, row.id).await.unwrap();
+        self.engine.approve_payroll(&self.checker, row.id).await.unwrap();
+        self.engine.fund(&self.checker, "cash", declared.sum_minor, "test").await.unwrap();
+        self.engine.release_payroll(&self.checker, row.id).await.unwrap();
+        row.id
+    }
+
+    /// Starts a worker. What it says is kept in the house's folder for as long as the test lives.
+    fn worker(&self) -> Worker {
+        let said = File::options().create(true).append(true).open(self.folder.path().join("said.txt")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paymaster"));
+        command.arg("--config").arg(&self.config).arg("work");
+        command.env("PAYMASTER_LOG", std::env::var("PAYMASTER_LOG").unwrap_or_else(|_| "warn".to_owned()));
+        Worker(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap())
+    }
+
+    async fn status(&self, id: Id<Payroll>) -> PayrollStatus {
+        self.engine.payroll_status(&self.maker.scope, id).await.unwrap()
+    }
+
+    /// Batches of a payroll that a worker is sending by the books.
+    async fn transmitting(&self, id: Id<Payroll>) -> i64 {
+        let mut tx = self.engine.store.read().await.unwrap();
+        let stages = batch::stages(&mut tx, id).await.unwrap();
+        stages.iter().filter(|stage| stage.state == BatchState::Transmitting).map(|stage| stage.batches).sum()
+    }
+
+    /// Waits until at least so many payments have ended and a worker is sending, and not all have ended.
+    async fn in_the_middle(&self, id: Id<Payroll>, ends: i64) {
+        let began = Instant::now();
+        loop {
+            let status = self.status(id).await;
+            assert_eq!(status.payroll.state, PayrollState::Released, "too late for the middle");
+            if ended(&status) >= ends && self.transmitting(id).await > 0 {
+                return;
+            }
+            self.patient(began, &status);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the payroll is completed and the registry has acknowledged every end.
+    async fn completed(&self, id: Id<Payroll>) {
+        let began = Instant::now();
+        loop {
+            let status = self.status(id).await;
+            let told: i64 =
+                status.publications.iter().filter(|(state, ..)| state == "acknowledged").map(|(.., items)| items).sum();
+            if status.payroll.state == PayrollState::Completed && told == status.payroll.accepted.payments {
+                return self.sandbox.quiet().await;
+            }
+            self.patient(began, &status);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn patient(&self, began: Instant, status: &PayrollStatus) {
+        if began.elapsed() >= PATIENCE {
+            let said = std::fs::read_to_string(self.folder.path().join("said.txt")).unwrap_or_default();
+            panic!("nothing moves: {status:?}\nthe workers said:\n{said}");
+        }
+    }
+
+    /// All three books agree about every row, and the operator credited nobody twice.
+    async fn books_agree(&self, id: Id<Payroll>) {
+        let mut credits: HashMap<Reference, Vec<i64>> = HashMap::new();
+        self.sandbox.visit_ledger(|credit| {
+            credits.entry(Reference::parse(&credit.reference).unwrap()).or_default().push(credit.amount_minor);
+        });
+        let told: HashMap<String, (String, Option<i64>)> =
+            self.sandbox.outcomes().into_iter().map(|one| (one.instruction, (one.status, one.amount_minor))).collect();
+        let (mut above, mut seen, mut settled_minor) = (0, 0, 0);
+        loop {
+            let page = self.engine.disbursements(&self.maker.scope, id, &[], (above, PAGE)).await.unwrap();
+            let Some(last) = page.last() else { break };
+            above = last.shown.number;
+            for row in &page {
+                let (reference, amount) = (self.engine.reference(row.shown.number), row.shown.amount_minor);
+                let credited = credits.remove(&reference).unwrap_or_default();
+                let (wanted, word) = match row.state {
+                    State::Settled => (vec![amount], "succ"),
+                    State::Rejected => (vec![], "rjct"),
+                    other => panic!("{reference} has no end, it is {other}"),
+                };
+                assert_eq!(credited, wanted, "{reference} is {}", row.state);
+                assert_eq!(told.get(reference.as_str()), Some(&(word.to_owned(), Some(amount))), "{reference}");
+                assert!(row.shown.evidence.is_some(), "{reference} has no evidence");
+                settled_minor += wanted.iter().sum::<i64>();
+                seen += 1;
+            }
+        }
+        assert!(credits.is_empty(), "credits that nobody ordered: {credits:?}");
+        let (status, summary) = (self.status(id).await, self.sandbox.ledger_summary());
+        assert_eq!(seen, status.payroll.accepted.payments, "rows were forgotten");
+        assert_eq!((summary.repeated_references, summary.sum_minor), (0, settled_minor));
+        let found = self.engine.verify().await.unwrap();
+        assert!(found.findings.is_empty(), "{:?}", found.findings);
+    }
+
+    /// Puts a worker to sleep while it is sending a batch of so many payments one by one, most of them still unsent.
+    /// One that sleeps while it holds a lock of the database would make everybody wait for it; it is woken and put
+    /// to sleep again.
+    async fn put_to_sleep(&self, worker: &Worker, id: Id<Payroll>, items: u64) {
+        for _ in 0..STOPS_MAX {
+            worker.signal("STOP");
+            if self.nobody_holds_a_lock().await {
+                let sent = self.sandbox.calls().writes % items;
+                if self.transmitting(id).await > 0 && (5..items / 2).contains(&sent) {
+                    return;
+                }
+            }
+            worker.signal("CONT");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("the worker was never in the middle: {:?}", self.status(id).await);
+    }
+
+    async fn nobody_holds_a_lock(&self) -> bool {
+        for _ in 0..LOOKS_MAX {
+            let free = match self.engine.store.read().await.unwrap() {
+                Tx::Sqlite(_) => tokio::time::timeout(LOOK_EVERY * 10, self.engine.store.begin()).await.is_ok(),
+                mut tx @ Tx::Postgres(_) => {
+                    let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                               AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
+                    tx.one(sql, &[]).await.unwrap().int(0).unwrap() == 0
+                }
+            };
+            if free {
+                return true;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        false
+    }
+}
+
+/// The configuration that the test's engine and its workers share. The lease is short, so that a dead worker's
+/// batches are soon taken up.
+fn written(folder: &Folder, url: &str, sandbox: &Sandbox, terms: &Terms) -> String {
+    let Terms { mode, batches, items_max, .. } = terms;
+    let (folder, operator, registry) = (folder.path().display(), sandbox.operator_url(), sandbox.registry_url());
+    format!(
+        r#"
+database_url = "{url}"
+data = "{folder}"
+[work]
+batches = {batches}
+sweep_millis = 100
+poll_millis = 20
+lease_seconds = 5
+lease_margin_seconds = 2
+[registry]
+url = "{registry}"
+sender_id = "pay.test"
+timeout_seconds = 1
+signing_key = {{ file = "{folder}/registry.key" }}
+[[provider]]
+name = "mobile-op"
+connector = "mobile_money"
+accounts = ["mobile:*@mobile-op"]
+[provider.settings]
+base_url = "{operator}"
+mode = "{mode}"
+debit_party = {{ key = "accountid", value = "programme" }}
+items_max = {items_max}
+concurrency = 4
+timeout_seconds = 1
+fence_seconds = 2
+inquire_every_millis = 100
+inquire_every_max_seconds = 1
+"#
+    )
+}
+
+fn ended(status: &PayrollStatus) -> i64 {
+    status.providers.iter().map(|one| one.settled.payments + one.rejected.payments + one.returned.payments).sum()
+}
+
+async fn a_killed_worker(database: Database, terms: &Terms, count: usize, ends: i64) {
+    let house = House::new(database, terms).await;
+    let id = house.released(count).await;
+    let first = house.worker();
+    house.in_the_middle(id, ends).await;
+    first.kill();
+    let status = house.status(id).await;
+    assert!(ended(&status) < status.payroll.accepted.payments, "the kill came too late to prove anything");
+    let _second = house.worker();
+    house.completed(id).await;
+    house.books_agree(id).await;
+}
+
+on_both! {
+    async fn killing_a_worker_in_the_middle_pays_everybody_once(database) {
+        a_killed_worker(database, &BATCHES, 2_000, 200).await;
+    }
+}
+
+on_both! {
+    async fn killing_a_worker_that_sends_one_by_one_pays_everybody_once(database) {
+        a_killed_worker(database, &SINGLES, 300, 40).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_workers_on_one_postgres_send_nothing_twice() {
+    let house = House::new(Database::Postgres, &BATCHES).await;
+    let id = house.released(2_000).await;
+    let mut victim = house.worker();
+    let _others = [house.worker(), house.worker()];
+    for ends in [200, 500] {
+        house.in_the_middle(id, ends).await;
+        std::mem::replace(&mut victim, house.worker()).kill();
+    }
+    house.completed(id).await;
+    house.books_agree(id).await;
+}
+
+on_both! {
+    async fn a_worker_that_is_told_to_stop_finishes_what_it_has(database) {
+        let house = House::new(database, &SINGLES).await;
+        let id = house.released(300).await;
+        let first = house.worker();
+        house.in_the_middle(id, 40).await;
+        let status = first.stop().await;
+        assert!(status.success(), "it ended with {status}");
+        assert_eq!(house.transmitting(id).await, 0, "a batch was left in the middle");
+        let status = house.status(id).await;
+        assert!(ended(&status) < status.payroll.accepted.payments, "it had stopped by itself");
+        let _second = house.worker();
+        house.completed(id).await;
+        house.books_agree(id).await;
+    }
+}
+
+on_both! {
+    async fn a_worker_that_slept_past_its_lease_does_not_send_when_it_wakes(database) {
+        let terms = Terms { latency_millis: 150, batches: 1, items_max: 100, lose_per_mille: 0, ..SINGLES };
+        let house = House::new(database, &terms).await;
+        let id = house.released(300).await;
+        let sleeper = house.worker();
+        house.put_to_sleep(&sleeper, id, 100).await;
+        // Whoever takes over sends what the sleeper had not yet sent, so that the sleeper would be the second.
+        let _other = house.worker();
+        house.completed(id).await;
+        let writes = house.sandbox.calls().writes;
+        assert!((300..=304).contains(&writes), "what was in the air at most is written again, not {writes}");
+        sleeper.signal("CONT");
+        let status = sleeper.stop().await;
+        assert!(status.success(), "it ended with {status}");
+        assert_eq!(house.sandbox.calls().writes, writes, "the sleeper sent after its lease");
+        house.books_agree(id).await;
+    }
+}
