@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 mod api;
+mod attack;
 mod cases;
 mod cli;
 mod conformance;

@@ -210,6 +210,14 @@ impl World {
         !due.batches.is_empty() || !due.publications.is_empty()
     }
 
+    /// Lets time pass from wherever it is moved to.
+    pub fn clock(&self) -> impl Fn(i64) + Send + 'static {
+        let clock = self.clock.clone();
+        move |seconds| {
+            clock.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+        }
+    }
+
     pub fn pass_seconds(&self, seconds: i64) {
         self.clock.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }

@@ -116,7 +116,8 @@ const WINDOW_MARGIN_PERCENT: u128 = 10;
 /// reference once, and only while it surely remembers the first copy.
 pub fn may_resend(profile: &Profile, first_copy_at: i64, now: i64) -> bool {
     let trusted = profile.dedupe_window.as_micros() * (100 - WINDOW_MARGIN_PERCENT) / 100;
-    let age = u128::try_from(now.saturating_sub(first_copy_at)).unwrap_or(0);
+    // A copy from the future: the clock was set back, and nobody knows how old it is.
+    let Ok(age) = u128::try_from(now.saturating_sub(first_copy_at)) else { return false };
     profile.dedupe == Dedupe::ByKey && age < trusted
 }
 
@@ -161,6 +162,7 @@ mod tests {
         assert!(may_resend(&remembers, 0, hour / 2));
         assert!(!may_resend(&remembers, 0, hour - 1));
         assert!(!may_resend(&remembers, 0, hour * 2));
+        assert!(!may_resend(&remembers, hour, 0), "the clock was set back");
     }
 
     #[test]

@@ -3,10 +3,14 @@
 //! Everything happens in one unit of work under the batch's lock: evidence, moves, ledger, journal, and the
 //! messages to the registry that tell of new ends. Deliberately not here: asking, sending, and states' rules.
 
+mod tell;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use paymaster_connectors::contract::{About, Instruction, Message, Money, Outcome, Reason, ReasonClass, Report};
+use paymaster_connectors::contract::{
+    About, Instruction, Message, Money, Outcome, Reason, ReasonClass, Reference, Report,
+};
 
 use super::Engine;
 use crate::domain::batch::{BatchState, effective};
@@ -19,9 +23,8 @@ use crate::store::db::Tx;
 use crate::store::disbursement::{self, Departure, Ends};
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::ledger::{self, Account, Entry};
-use crate::store::notes::{self, ExceptionRow, Fact};
+use crate::store::notes::{self, Fact};
 use crate::store::payroll::{self, Total};
-use crate::store::publication::{self, PublicationRow};
 use crate::store::{Numbers, party};
 
 /// Most ends one message to the registry tells of; the standard's limit.
@@ -53,6 +56,8 @@ struct Row {
     now: State,
     amount_minor: i64,
     end: Option<(i64, i64)>,
+    /// What proves that it came back after its end.
+    returned_by: Option<i64>,
     departure: Option<Departure>,
 }
 
@@ -86,6 +91,7 @@ impl Engine {
         if let Some(epoch) = holding {
             anyhow::ensure!(row.epoch == epoch, "another worker has taken the batch");
         }
+        let sending = row.state == BatchState::Transmitting;
         let evidence = self.keep(&mut tx, &row, spoken, &mut numbers, now).await?;
         let wanted = instruction_numbers(self, spoken);
         let standings = disbursement::standings(&mut tx, id, &wanted).await?;
@@ -104,13 +110,17 @@ impl Engine {
             for (position, report) in reports.iter().enumerate() {
                 let at = (*evidence, i64::try_from(position)?);
                 match report.about {
-                    About::Instruction(reference) => work.instruction(reference.number(), message, report, at)?,
+                    About::Instruction(reference) => work.instruction(reference, message, report, at)?,
                     About::Batch => work.whole_batch(&mut tx, message, report, at).await?,
                 }
             }
         }
         if let Some(lease) = holding.map(|_| self.lease.lease_micros) {
             work.batch.lease_until = now + lease;
+            if sending {
+                // With the lease, the time in which copies may leave grows.
+                self.fence(&mut work.batch, now, lease)?;
+            }
         }
         let applied = work.save(&mut tx, &mut numbers).await?;
         tx.commit().await?;
@@ -155,12 +165,14 @@ fn instruction_numbers(engine: &Engine, spoken: &[Spoken]) -> Vec<i64> {
 
 impl Row {
     fn new(own: State, amount_minor: i64) -> Self {
-        Self { own, now: own, amount_minor, end: None, departure: None }
+        Self { own, now: own, amount_minor, end: None, returned_by: None, departure: None }
     }
 }
 
 impl Work<'_> {
-    fn instruction(&mut self, number: i64, message: &Message, report: &Report, at: (i64, i64)) -> Result<()> {
+    fn instruction(&mut self, about: Reference, message: &Message, report: &Report, at: (i64, i64)) -> Result<()> {
+        // Another installation may use the same numbers with the same provider.
+        let number = if about.tag() == self.engine.store.tag { about.number() } else { 0 };
         let fact = self.facts.binary_search_by_key(&number, |fact| fact.reference.number()).map(|at| &self.facts[at]);
         let (Some(row), Ok(fact)) = (self.rows.get_mut(&number), fact) else {
             self.exceptions.push(("foreign_reference", self.batch.id.number(), at.0));
@@ -175,17 +187,24 @@ impl Work<'_> {
             Verdict::Inconclusive => {
                 if report.outcome == Outcome::Absent {
                     self.applied.absent.push(number);
+                    self.look_for_loss(attempt.state, number, at.0);
                 }
                 return Ok(());
             }
             Verdict::Contradiction(contradiction) => {
                 self.exceptions.push((contradiction.code(), number, at.0));
+                self.freeze(contradiction);
                 return Ok(());
             }
         };
-        if asked == Move::Requeue {
-            self.applied.not_sent.push(number);
-            return Ok(());
+        match asked {
+            Move::Requeue => {
+                self.applied.not_sent.push(number);
+                return Ok(());
+            }
+            // It follows its batch, which is in doubt once the send has ended; a resend takes those that follow.
+            Move::Lose => return Ok(()),
+            _ => {}
         }
         row.now = step(effective(row.now, self.batch.state), asked)?;
         row.note(number, report, at);
@@ -219,13 +238,32 @@ impl Work<'_> {
                     }
                 }
             }
-            Verdict::Inconclusive => self.applied.batch_absent |= report.outcome == Outcome::Absent,
+            Verdict::Inconclusive if report.outcome == Outcome::Absent => {
+                self.applied.batch_absent = true;
+                self.look_for_loss(followers, self.batch.id.number(), at.0);
+            }
+            Verdict::Inconclusive => {}
             Verdict::Contradiction(Contradiction::SettledAfterRejected) if self.batch.open.payments == 0 => {}
             Verdict::Contradiction(contradiction) => {
                 self.exceptions.push((contradiction.code(), self.batch.id.number(), at.0));
+                self.freeze(contradiction);
             }
         }
         Ok(())
+    }
+
+    /// Who names a payment that was never sent may have it after all: it does not go until somebody has looked.
+    fn freeze(&mut self, contradiction: Contradiction) {
+        if contradiction == Contradiction::NeverSent && self.batch.state == BatchState::Sealed {
+            self.batch.due_at = None;
+        }
+    }
+
+    /// What a provider had and does not have any more has no end by itself: a person is told.
+    fn look_for_loss(&mut self, state: State, subject: i64, evidence: i64) {
+        if state == State::Accepted && self.now >= self.batch.fence_at {
+            self.exceptions.push(("accepted_then_absent", subject, evidence));
+        }
     }
 
     /// Money that is missing on our side fails everybody after: the provider is paused until somebody has looked.
@@ -352,62 +390,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// New ends are told to the registry, in ranges of one evidence each.
-    async fn publish(&mut self, tx: &mut Tx, tenant: Id<Tenant>, numbers: &mut Numbers) -> Result<()> {
-        if self.engine.registry.is_none() {
-            return Ok(());
-        }
-        let mut ended: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (number, row) in &self.rows {
-            if let (true, Some((evidence, _))) = (row.own != row.now, row.end) {
-                ended.entry(evidence).or_default().push(*number);
-            }
-        }
-        let mut publications = Vec::new();
-        for (evidence, all) in &ended {
-            for range in all.chunks(PUBLICATION_ITEMS_MAX) {
-                self.batch.publications += 1;
-                publications.push(PublicationRow {
-                    id: Id::new(numbers.take()?),
-                    tenant,
-                    programme: self.batch.programme,
-                    payroll: self.batch.payroll,
-                    batch: self.batch.id,
-                    sequence: self.batch.publications,
-                    evidence: *evidence,
-                    numbers: (range[0], range[range.len() - 1]),
-                    items: i64::try_from(range.len())?,
-                    state: String::from("open"),
-                    attempts: 0,
-                    last_error: None,
-                    created_at: self.now,
-                    acknowledged_at: None,
-                });
-            }
-        }
-        publication::insert(tx, &publications).await
-    }
-
-    async fn open_exceptions(&mut self, tx: &mut Tx, tenant: Id<Tenant>) -> Result<()> {
-        for (code, subject, evidence) in std::mem::take(&mut self.exceptions) {
-            let id = Id::new(self.engine.store.allot_in(tx, 1, self.now).await?);
-            let exception = ExceptionRow {
-                id,
-                programme: self.batch.programme,
-                code: code.to_owned(),
-                subject,
-                provider: self.batch.provider.clone(),
-                evidence,
-                detail: String::from(detail(code)),
-                opened_at: self.now,
-            };
-            if notes::open_exception(tx, tenant, &exception).await? {
-                tracing::warn!(exception.code = code, batch.id = %self.batch.id, "exception opened");
-            }
-        }
-        Ok(())
-    }
-
     async fn complete_payroll(&self, tx: &mut Tx, numbers: &mut Numbers) -> Result<()> {
         let row = payroll::lock(tx, self.batch.payroll).await?;
         let Some(to) = row.state.step(PayrollMove::Complete) else { return Ok(()) };
@@ -435,6 +417,9 @@ impl Row {
         let returned_later = self.now == State::Returned && (self.own == State::Settled || self.end.is_some());
         if self.now.is_final() && !returned_later {
             self.end = Some(at);
+        }
+        if returned_later {
+            self.returned_by = Some(at.0);
         }
         let reason = match &report.outcome {
             Outcome::Rejected(reason) | Outcome::Returned(reason) => Some(reason.clone()),
@@ -469,14 +454,5 @@ fn attempt<'a>(batch: &BatchRow, state: State, amount: Money, payee_account: &'a
         fence_at: batch.fence_at,
         amount,
         payee_account,
-    }
-}
-
-/// What an exception asks of a person.
-fn detail(code: &str) -> &'static str {
-    if code == "provider_blocked" {
-        "our money with the provider is short; nothing more is sent to it until it is resumed"
-    } else {
-        "the provider contradicts what is known; nothing was overwritten"
     }
 }

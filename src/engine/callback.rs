@@ -24,7 +24,8 @@ impl Engine {
         let now = self.clock.now();
         let number = self.store.draw(1, now).await?.take()?;
         let sealed = self.store.keys.seal(&call.body);
-        let row = CallbackRow { number, provider, sha256: &sha256(&call.body), sealed: &sealed, verdict };
+        let hash = sha256(&call.body);
+        let row = CallbackRow { number, provider, sha256: &hash, sealed: &sealed, verdict };
         let mut tx = self.store.begin().await?;
         let fresh = notes::keep_callback(&mut tx, &row, now).await?;
         tx.commit().await?;
@@ -41,6 +42,10 @@ impl Engine {
                 bytes: call.body.clone(),
             };
             self.apply_callback(provider, message, received.reports).await?;
+            // Only now: a crash before this line leaves it to be applied when the provider calls again.
+            let mut tx = self.store.begin().await?;
+            notes::set_callback_applied(&mut tx, provider, &hash).await?;
+            tx.commit().await?;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Engine {
             let most = i64::try_from(profile.inquire_every_max.as_micros())?;
             let wait = match failure {
                 Some(Failure::Unavailable { retry_after_seconds: Some(seconds), .. }) => {
-                    i64::try_from(seconds)?.saturating_mul(1_000_000).clamp(every, most.max(every))
+                    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).clamp(every, most.max(every))
                 }
                 _ => backoff(every, most, row.attempts),
             };
@@ -90,6 +90,8 @@ impl Engine {
             return Ok(());
         }
         row.state = BatchState::InDoubt;
+        // Its last write may have begun just before its lease ended.
+        self.fence(&mut row, now, 0)?;
         row.epoch += 1;
         row.lease_until = 0;
         row.attempts = 0;

@@ -55,6 +55,9 @@ struct FileRefused {
     text: String,
 }
 
+/// The codes of refusals that are no fault of the file.
+const OUR_FAULTS: [&str; 2] = ["intake_failed", "intake_died"];
+
 impl Engine {
     /// Takes a payroll in. The answer is the payroll as it then stands: `draft`, or `refused` with the reason.
     pub async fn take_in(&self, actor: &Actor, request: &IntakeRequest) -> Outcome<PayrollRow> {
@@ -196,6 +199,10 @@ impl Engine {
         }
         let mut tx = self.store.begin().await?;
         payroll::received(&mut tx, &row).await?;
+        if refusal.as_ref().is_some_and(|refusal| OUR_FAULTS.contains(&refusal.code)) {
+            // What broke on our side is sent again under the same key.
+            notes::free_idempotency(&mut tx, row.id).await?;
+        }
         let (note, list_hash) = (refusal.map_or("", |refusal| refusal.code), row.content_hash.as_deref());
         let fact = Fact {
             event,

@@ -92,7 +92,8 @@ impl Engine {
     fn outcome(&self, row: &PublicationRow, item: &Item, currency: Currency) -> Result<Outcome> {
         let payee = Payee::open(&self.store.keys, &item.sealed)?;
         // The message tells of the first end; that it came back later is told by a later one.
-        let settled = matches!(item.state, State::Settled | State::Returned);
+        let came_back_later = item.returned_by.is_some_and(|returned_by| returned_by != row.evidence);
+        let settled = item.state == State::Settled || (item.state == State::Returned && came_back_later);
         let reason = match (&item.reason_code, &item.reason_sealed) {
             (Some(code), Some(sealed)) if !settled => {
                 Some(format!("{code}: {}", String::from_utf8_lossy(&self.store.keys.open(sealed)?)))

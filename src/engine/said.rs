@@ -10,7 +10,7 @@ use paymaster_connectors::contract::{Failure, Gate, Message, Reason, ReasonClass
 use super::Engine;
 use super::apply::{Applied, Facts, Spoken};
 use crate::domain::id::{Batch, Id, Payroll, Programme};
-use crate::store::notes;
+use crate::store::{batch, notes};
 
 /// Reports applied in one unit of work.
 const FLUSH_REPORTS_MAX: usize = 5_000;
@@ -114,6 +114,7 @@ impl Said for Ear<'_> {
 pub(super) struct EngineGate<'a> {
     pub engine: &'a Engine,
     pub hold: &'a Hold,
+    pub batch: Id<Batch>,
     pub payroll: Id<Payroll>,
     pub programme: Id<Programme>,
     pub provider: &'a str,
@@ -132,13 +133,17 @@ impl Gate for EngineGate<'_> {
         let mut asked_at = self.asked_at.lock().await;
         let now = self.engine.clock.monotonic();
         if asked_at.is_none_or(|asked_at| now.duration_since(asked_at) >= PAUSE_NOTICED_WITHIN) {
-            let stopped = async {
+            let asked = async {
                 let mut tx = self.engine.store.read().await?;
-                notes::is_stopped(&mut tx, self.payroll, self.provider, self.programme).await
+                let ours = batch::get_any(&mut tx, self.batch).await?.is_some_and(|row| row.epoch == self.hold.epoch);
+                let stopped = notes::is_stopped(&mut tx, self.payroll, self.provider, self.programme).await?;
+                anyhow::Ok((ours, stopped))
             };
-            match stopped.await {
-                Ok(false) => *asked_at = Some(now),
-                Ok(true) => return closed("paused", "sending is paused"),
+            match asked.await {
+                Ok((true, false)) => *asked_at = Some(now),
+                // A clock that was set forward ends leases early: by ours we would still be at it.
+                Ok((false, _)) => return closed("lease", "another worker has taken the batch"),
+                Ok((true, true)) => return closed("paused", "sending is paused"),
                 Err(_) => return closed("store", "the database cannot say whether sending is paused"),
             }
         }

@@ -32,6 +32,23 @@ struct Claimed {
     hold: Hold,
 }
 
+/// What a send did not begin to write.
+enum Unsent {
+    /// Nothing of the batch: a failure says so, and no report does. Not believed once any row was spoken of.
+    All,
+    /// These rows.
+    Rows(Vec<i64>),
+}
+
+impl Unsent {
+    fn names(&self, number: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Rows(numbers) => numbers.contains(&number),
+        }
+    }
+}
+
 impl Engine {
     /// Sends a sealed batch for the first time. Nothing due is success.
     pub(super) async fn submit_batch(&self, id: Id<Batch>) -> Result<()> {
@@ -57,7 +74,7 @@ impl Engine {
         let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(None) };
         let profile = self.provider(&row.provider)?.connector.profile();
         let legal = match again {
-            None => row.state == BatchState::Sealed,
+            None => row.state == BatchState::Sealed && row.due_at.is_some_and(|due_at| due_at <= now),
             Some(_) => row.state == BatchState::InDoubt && may_resend(profile, row.first_copy_at, now),
         };
         let stopped = notes::is_stopped(&mut tx, row.payroll, &row.provider, row.programme).await?;
@@ -72,6 +89,9 @@ impl Engine {
         }
         let mut open = members;
         open.retain(|member| member.state == State::Queued && again.is_none_or(|only| only.contains(&member.number)));
+        if open.is_empty() {
+            return Ok(None);
+        }
         let batch = self.outgoing(&mut tx, &row, open).await?;
         let wire = match self.wire(&mut tx, &mut row, &batch, &mut numbers).await? {
             Ok(wire) => wire,
@@ -90,13 +110,11 @@ impl Engine {
 
     async fn intend(&self, tx: &mut Tx, row: &mut BatchRow, numbers: &mut Numbers, now: i64) -> Result<()> {
         let first = row.copies == 0;
-        let fence = i64::try_from(self.provider(&row.provider)?.connector.profile().fence.as_micros())?;
         row.state = BatchState::Transmitting;
         row.epoch += 1;
         row.copies += 1;
-        row.last_copy_at = now;
         row.first_copy_at = if first { now } else { row.first_copy_at };
-        row.fence_at = now + fence.max(self.lease.lease_micros);
+        self.fence(row, now, self.lease.lease_micros)?;
         row.lease_until = now + self.lease.lease_micros;
         row.due_at = Some(row.lease_until);
         batch::save(tx, row).await?;
@@ -117,6 +135,15 @@ impl Engine {
             ..Fact::default()
         };
         notes::journal(tx, numbers.take()?, tenant, &fact, now).await
+    }
+
+    /// No copy can arrive later than the provider's fence after the last write that may yet begin: that is up to
+    /// `writes_for` from now.
+    pub(super) fn fence(&self, row: &mut BatchRow, now: i64, writes_for: i64) -> Result<()> {
+        let fence = i64::try_from(self.provider(&row.provider)?.connector.profile().fence.as_micros())?;
+        row.last_copy_at = now;
+        row.fence_at = now.saturating_add(writes_for).saturating_add(fence);
+        Ok(())
     }
 
     /// The bytes to send: made and stored once, and the stored ones ever after.
@@ -171,6 +198,7 @@ impl Engine {
         let gate = EngineGate {
             engine: self,
             hold: &hold,
+            batch: row.id,
             payroll: row.payroll,
             programme: row.programme,
             provider: &row.provider,
@@ -192,22 +220,18 @@ impl Engine {
                 });
                 let report = Report::batch(Outcome::Rejected(reason));
                 self.apply(row.id, facts, &[(message, vec![report])], Some(hold.epoch)).await?;
-                self.sent(row.id, &hold, None, Vec::new()).await
+                self.sent(row.id, &hold, None, Unsent::Rows(Vec::new())).await
             }
             Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_))) => {
-                let not_sent = if ear.spoke_of_rows {
-                    ear.applied.not_sent
-                } else {
-                    facts.iter().map(|fact| fact.reference.number()).collect()
-                };
-                self.sent(row.id, &hold, Some(failure), not_sent).await
+                let unsent = if ear.spoke_of_rows { Unsent::Rows(ear.applied.not_sent) } else { Unsent::All };
+                self.sent(row.id, &hold, Some(failure), unsent).await
             }
-            _ => self.sent(row.id, &hold, None, ear.applied.not_sent).await,
+            _ => self.sent(row.id, &hold, None, Unsent::Rows(ear.applied.not_sent)).await,
         }
     }
 
     /// The end of a send: what was provably never begun waits again, what was not spoken of is in doubt.
-    async fn sent(&self, id: Id<Batch>, hold: &Hold, failure: Option<Failure>, not_sent: Vec<i64>) -> Result<()> {
+    async fn sent(&self, id: Id<Batch>, hold: &Hold, failure: Option<Failure>, unsent: Unsent) -> Result<()> {
         let now = self.clock.now();
         let mut numbers = self.store.draw(6, now).await?;
         let mut tx = self.store.begin().await?;
@@ -216,8 +240,10 @@ impl Engine {
             return Ok(());
         }
         row.lease_until = 0;
-        if row.state == BatchState::Transmitting && row.copies == 1 && !not_sent.is_empty() {
-            self.requeue(&mut tx, &mut row, &not_sent, failure.as_ref(), &mut numbers).await?;
+        // Copies left until now, however long ago the first of them did.
+        self.fence(&mut row, now, 0)?;
+        if row.state == BatchState::Transmitting && row.copies == 1 {
+            self.requeue(&mut tx, &mut row, &unsent, failure.as_ref(), &mut numbers).await?;
         }
         if row.state == BatchState::Transmitting {
             row.state = BatchState::InDoubt;
@@ -239,7 +265,7 @@ impl Engine {
         &self,
         tx: &mut Tx,
         row: &mut BatchRow,
-        not_sent: &[i64],
+        unsent: &Unsent,
         failure: Option<&Failure>,
         numbers: &mut Numbers,
     ) -> Result<()> {
@@ -252,8 +278,12 @@ impl Engine {
         };
         let mut members = disbursement::members(tx, row.id, row.numbers).await?;
         members.retain(is_sent);
+        // Whoever was spoken of by another door meanwhile stays where that put them.
         let (left, gone): (Vec<Member>, Vec<Member>) =
-            members.into_iter().partition(|member| not_sent.contains(&member.number));
+            members.into_iter().partition(|member| member.state == State::Queued && unsent.names(member.number));
+        if left.is_empty() || (matches!(unsent, Unsent::All) && !gone.is_empty()) {
+            return Ok(());
+        }
         let sum = left.iter().map(|member| member.amount_minor).sum();
         let entry = transfer(row, Account::Reserved, Account::InTransit, sum);
         ledger::post(tx, numbers.take()?, &entry, now).await?;
@@ -295,9 +325,10 @@ impl Engine {
         self.raise(tx, row, "provider_blocked", &reason.code, numbers).await
     }
 
-    /// A batch that must not be sent as it is: it stays, and a person is told.
+    /// A batch that must not be sent as it is: it stays, and a person is told. One that left before is asked about
+    /// as ever.
     async fn block(&self, tx: &mut Tx, row: &mut BatchRow, code: &str, numbers: &mut Numbers) -> Result<()> {
-        row.due_at = None;
+        row.due_at = row.due_at.filter(|_| row.state != BatchState::Sealed);
         batch::save(tx, row).await?;
         self.raise(tx, row, code, "the batch waits until a person has looked at it", numbers).await
     }

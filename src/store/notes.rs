@@ -96,10 +96,11 @@ pub struct ExceptionRow {
     pub opened_at: i64,
 }
 
-/// Opens an exception; the same one is not opened twice. True when it is new.
+/// Opens an exception; one of this kind that is open for its subject is not opened again. True when it is new.
 pub async fn open_exception(tx: &mut Tx, tenant: Id<Tenant>, exception: &ExceptionRow) -> Result<bool> {
     let sql = "INSERT INTO exception (number, tenant, programme, code, subject, provider, evidence, detail, opened_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE NOT EXISTS (SELECT 1 FROM exception \
+               WHERE code = $4 AND subject = $5 AND closed_at IS NULL) ON CONFLICT DO NOTHING";
     let bound = values![
         exception.id.number(),
         tenant.number(),
@@ -189,6 +190,11 @@ pub async fn keep_idempotency(
     tx.execute(sql, bound).await.map(|_| ())
 }
 
+/// Lets the key that stands for a payroll stand for another one.
+pub async fn free_idempotency(tx: &mut Tx, payroll: Id<Payroll>) -> Result<()> {
+    tx.execute("DELETE FROM idempotency WHERE payroll = $1", values![payroll.number()]).await.map(|_| ())
+}
+
 /// A provider's call as it came.
 #[derive(Debug)]
 pub struct CallbackRow<'a> {
@@ -200,14 +206,24 @@ pub struct CallbackRow<'a> {
     pub sha256: &'a [u8],
     /// The body, sealed.
     pub sealed: &'a [u8],
-    /// What it came to: `asked`, `unreadable`, `unknown`.
+    /// What it came to: `heard` or `unreadable` at first, `applied` once its reports are.
     pub verdict: &'a str,
 }
 
-/// Keeps a provider's call; false when the same body came before.
+/// Notes that a call's reports are applied.
+pub async fn set_callback_applied(tx: &mut Tx, provider: &str, sha256: &[u8]) -> Result<()> {
+    let sql = "UPDATE callback SET verdict = 'applied' WHERE provider = $1 AND sha256 = $2";
+    tx.execute(sql, values![provider, sha256]).await.map(|_| ())
+}
+
+/// Keeps a provider's call; false when the same body came before and its reports were applied.
 pub async fn keep_callback(tx: &mut Tx, callback: &CallbackRow<'_>, now: i64) -> Result<bool> {
     let sql = "INSERT INTO callback (number, provider, sha256, sealed, at, verdict) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT DO NOTHING";
     let bound = values![callback.number, callback.provider, callback.sha256, callback.sealed, now, callback.verdict];
-    Ok(tx.execute(sql, bound).await? == 1)
+    if tx.execute(sql, bound).await? == 1 {
+        return Ok(true);
+    }
+    let sql = "SELECT verdict FROM callback WHERE provider = $1 AND sha256 = $2";
+    Ok(tx.one(sql, values![callback.provider, callback.sha256]).await?.text(0)? != "applied")
 }

@@ -158,13 +158,16 @@ pub struct Item {
     pub reason_code: Option<String>,
     /// The reason's text, sealed.
     pub reason_sealed: Option<Vec<u8>>,
+    /// What proved that it came back after its end.
+    pub returned_by: Option<i64>,
 }
 
 /// The ends a message tells of, ascending.
 pub async fn items(tx: &mut Tx, publication: &PublicationRow) -> Result<Vec<Item>> {
-    let sql = "SELECT d.number, d.state, d.amount_minor, p.sealed, x.code, x.sealed FROM disbursement d \
+    let sql = "SELECT d.number, d.state, d.amount_minor, p.sealed, x.code, x.sealed, x.return_evidence FROM disbursement d \
                JOIN payee p ON p.number = d.number LEFT JOIN departure x ON x.disbursement = d.number \
-               WHERE d.number BETWEEN $1 AND $2 AND d.batch = $3 AND d.end_evidence = $4 ORDER BY d.number";
+               WHERE d.number BETWEEN $1 AND $2 AND d.batch = $3 AND (d.end_evidence = $4 OR x.return_evidence = $4) \
+               ORDER BY d.number";
     let (first, last) = publication.numbers;
     let rows = tx.rows(sql, values![first, last, publication.batch.number(), publication.evidence]).await?;
     let item = |row: &Row| {
@@ -175,6 +178,7 @@ pub async fn items(tx: &mut Tx, publication: &PublicationRow) -> Result<Vec<Item
             sealed: row.bytes(3)?.to_vec(),
             reason_code: row.maybe_text(4)?,
             reason_sealed: row.maybe_bytes(5)?.map(<[u8]>::to_vec),
+            returned_by: row.maybe_int(6)?,
         })
     };
     rows.iter().map(item).collect()

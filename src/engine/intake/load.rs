@@ -113,6 +113,8 @@ impl Loading<'_> {
         let first = self.engine.store.allot(i64::try_from(rows.len() + spare)?, now).await?;
         let last = first + i64::try_from(rows.len() + spare)? - 1;
         let numbers = if self.payroll.numbers.0 == 0 { (first, last) } else { (self.payroll.numbers.0, last) };
+        // Before the first try: one whose commit was not confirmed may have left rows there.
+        self.payroll.numbers = numbers;
         for _ in 0..CHUNK_TRIES {
             let mut tx = self.engine.store.begin().await?;
             payroll::alive(&mut tx, self.payroll.id, numbers, now).await?;
@@ -125,7 +127,6 @@ impl Loading<'_> {
                 Ok(()) => {
                     payroll::insert_rejects(&mut tx, self.payroll.id, &rejects).await?;
                     tx.commit().await?;
-                    self.payroll.numbers = numbers;
                     self.count_rejects(&rejects)?;
                     self.cut(&rows, first, &batches);
                     self.dirty.extend(ejected.iter().map(|known| known.batch.number()));
@@ -266,6 +267,8 @@ impl Loading<'_> {
             return Ok(Some(FileRefused { code: "rows_refused", text }));
         }
         let mut tx = self.engine.store.begin().await?;
+        // A sweep that took this intake for dead has refused it: nothing may be added then.
+        payroll::alive(&mut tx, payroll.id, payroll.numbers, self.engine.clock.now()).await?;
         let found = disbursement::totals(&mut tx, payroll.id, payroll.numbers).await?;
         let (mut accepted, mut queued) = (Total::default(), HashMap::new());
         for (batch, state, total) in &found {
