@@ -250,32 +250,35 @@ pub struct Stage {
     pub totals: [Total; 5],
 }
 
+/// The sums of all, open, settled, rejected and returned payments over batches, as columns of a SELECT.
+pub(super) fn stage_sums() -> String {
+    let sums = ["", "open_", "settled_", "rejected_", "returned_"].map(|stage| {
+        let sum = if stage.is_empty() { String::from("sum_minor") } else { format!("{stage}minor") };
+        let total = |column: &str| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT)");
+        format!("{}, {}", total(&format!("{stage}payments")), total(&sum))
+    });
+    sums.join(", ")
+}
+
+/// Reads what [`stage_sums`] selected, from a position on.
+pub(super) fn read_stages(row: &Row, position: usize) -> Result<[Total; 5]> {
+    let mut totals = [Total::default(); 5];
+    for (stage, total) in totals.iter_mut().enumerate() {
+        *total = Total::read(row, position + 2 * stage)?;
+    }
+    Ok(totals)
+}
+
 /// How far a payroll is, per provider and batch state.
 pub async fn stages(tx: &mut Tx, payroll: Id<Payroll>) -> Result<Vec<Stage>> {
-    let columns = [
-        "payments",
-        "sum_minor",
-        "open_payments",
-        "open_minor",
-        "settled_payments",
-        "settled_minor",
-        "rejected_payments",
-        "rejected_minor",
-        "returned_payments",
-        "returned_minor",
-    ];
-    let sums: Vec<String> = columns.iter().map(|column| format!("CAST(SUM({column}) AS BIGINT)")).collect();
     let sql = format!(
         "SELECT provider, state, COUNT(*), {} FROM batch WHERE payroll = $1 GROUP BY provider, state \
-                       ORDER BY provider, state",
-        sums.join(", ")
+         ORDER BY provider, state",
+        stage_sums()
     );
     let stage = |row: &Row| {
         let state = row.text(1)?;
-        let mut totals = [Total::default(); 5];
-        for (position, total) in totals.iter_mut().enumerate() {
-            *total = Total::read(row, 3 + 2 * position)?;
-        }
+        let totals = read_stages(row, 3)?;
         let state = BatchState::parse(&state).with_context(|| format!("a stored batch state is unknown: {state}"))?;
         Ok(Stage { provider: row.text(0)?, state, batches: row.int(2)?, totals })
     };

@@ -73,12 +73,9 @@ pub async fn settle(store: &Store, rows: i64) -> Result<()> {
 /// Loads `rows` rows of a fixed, lean payment table with the three indexes that any would have.
 pub async fn yardstick(store: &Store, rows: i64) -> Result<()> {
     let mut tx = store.begin().await?;
-    for sql in [
-        "CREATE TABLE yardstick (id BIGINT PRIMARY KEY, identity BYTEA NOT NULL UNIQUE, reference TEXT NOT NULL UNIQUE, \
-         amount BIGINT NOT NULL, state SMALLINT NOT NULL)",
-    ] {
-        tx.execute(sql, &[]).await?;
-    }
+    let sql = "CREATE TABLE yardstick (id BIGINT PRIMARY KEY, identity BYTEA NOT NULL UNIQUE, reference TEXT NOT NULL \
+               UNIQUE, amount BIGINT NOT NULL, state SMALLINT NOT NULL)";
+    tx.execute(sql, &[]).await?;
     let pieces = (1..=rows).step_by(25_000).map(|first| {
         let numbers: Vec<i64> = (first..(first + CHUNK_ROWS).min(rows + 1)).collect();
         let identities: Vec<[u8; 16]> = numbers.iter().map(|number| spread(*number)).collect();

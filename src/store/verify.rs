@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::db::Tx;
 use super::ledger::{Account, balances};
 use super::payroll::Total;
-use super::values;
+use super::{batch, values};
 use crate::domain::id::{Id, Programme};
 
 /// A payroll's books, as the rows of payroll and batch tell them.
@@ -46,29 +46,13 @@ pub async fn next_payroll(tx: &mut Tx, above: i64) -> Result<Option<Books>> {
                refused_rows, refused_minor, accepted_rows, accepted_minor, content_hash, state FROM payroll \
                WHERE number > $1 ORDER BY number LIMIT 1";
     let Some(row) = tx.row(sql, values![above]).await? else { return Ok(None) };
-    let sums = [
-        "payments",
-        "sum_minor",
-        "open_payments",
-        "open_minor",
-        "settled_payments",
-        "settled_minor",
-        "rejected_payments",
-        "rejected_minor",
-        "returned_payments",
-        "returned_minor",
-    ]
-    .map(|column| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT)"));
     let number = row.int(0)?;
-    let batches = tx.one(&format!("SELECT {} FROM batch WHERE payroll = $1", sums.join(", ")), values![number]).await?;
+    let batches =
+        tx.one(&format!("SELECT {} FROM batch WHERE payroll = $1", batch::stage_sums()), values![number]).await?;
     let state = row.text(12)?;
     let mut totals = [Total::default(); 4];
     for (position, total) in totals.iter_mut().enumerate() {
         *total = Total::read(&row, 3 + 2 * position)?;
-    }
-    let mut stages = [Total::default(); 5];
-    for (position, total) in stages.iter_mut().enumerate() {
-        *total = Total::read(&batches, 2 * position)?;
     }
     Ok(Some(Books {
         number,
@@ -77,7 +61,7 @@ pub async fn next_payroll(tx: &mut Tx, above: i64) -> Result<Option<Books>> {
         content_hash: row.maybe_bytes(11)?.map(<[u8]>::to_vec),
         before_release: matches!(state.as_str(), "draft" | "submitted" | "approved"),
         without_rows: matches!(state.as_str(), "refused" | "receiving"),
-        batches: stages,
+        batches: batch::read_stages(&batches, 0)?,
     }))
 }
 
