@@ -19,7 +19,7 @@ use crate::world::{World, borrowed, csv, rows, totals};
 const A: &str = "mobile:+254700000001@mobile-op";
 const B: &str = "mobile:+254700000002@mobile-op";
 /// A whole chunk of the intake and some rows more.
-const MANY: usize = 25_500;
+const MANY: usize = paymaster::engine::CHUNK_ROWS + 500;
 
 fn refused_code<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (RefusedKind, &'static str) {
     match outcome {

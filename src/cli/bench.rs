@@ -112,13 +112,8 @@ async fn timed(work: impl Future<Output = Result<()>>) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-async fn product_round(
-    base: &str,
-    name: &str,
-    payroll: (&std::path::Path, Total, Currency),
-    round: &mut Round,
-) -> Result<()> {
-    let (file, declared, currency) = payroll;
+/// A house with one instant provider, a programme, a cycle, and money enough.
+async fn house(base: &str, name: &str, declared: Total, currency: Currency) -> Result<(Arc<Engine>, Actor, Actor)> {
     let store = Store::open(&floor::fresh(base, name).await?, true).await?;
     let mut engine = Engine::new(store, Clock::System);
     engine.providers.push(Provider {
@@ -144,6 +139,18 @@ async fn product_round(
     let cycle = CycleRequest { code: String::from("c"), first_day: day, last_day: day };
     said(engine.make_cycle(&checker, "bench", &cycle).await)?;
     said(engine.fund(&checker, "bench", declared.sum_minor, "").await)?;
+    Ok((engine, maker, checker))
+}
+
+async fn product_round(
+    base: &str,
+    name: &str,
+    payroll: (&std::path::Path, Total, Currency),
+    round: &mut Round,
+) -> Result<()> {
+    let (file, declared, currency) = payroll;
+    let (engine, maker, checker) = house(base, name, declared, currency).await?;
+    let scope = maker.scope;
     let (stop, stopping) = watch::channel(false);
     let working = tokio::spawn(jobs::run(
         engine.clone(),

@@ -22,6 +22,7 @@ use crate::store::payroll::{self, PayrollRow, Total};
 use crate::store::seal::{Keys, sha256};
 use crate::store::{db, disbursement};
 
+pub use parse::CHUNK_ROWS;
 pub(super) use parse::Payee;
 
 /// What a maker hands in.

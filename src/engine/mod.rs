@@ -26,7 +26,7 @@ use crate::domain::id::{Id, Payroll};
 use crate::store::{Scope, Store};
 
 pub use dispatch::Due;
-pub use intake::IntakeRequest;
+pub use intake::{CHUNK_ROWS, IntakeRequest};
 pub use read::{PayrollStatus, ProviderStatus, Timeline, TimelineEntry};
 pub use setup::{CycleRequest, ProgrammeRequest, Role};
 pub use verify::{Finding, Verification};

@@ -15,8 +15,8 @@ use crate::engine::Route;
 use crate::store::payroll::{Reject, Total};
 use crate::store::seal::Keys;
 
-/// Rows handed on at once.
-pub(super) const CHUNK_ROWS: usize = 50_000;
+/// Rows handed on, and loaded, at once.
+pub const CHUNK_ROWS: usize = 50_000;
 /// Separates the fields of a sealed payee; no field can hold it, control characters are refused.
 const SEPARATOR: char = '\u{1f}';
 
@@ -98,22 +98,22 @@ impl Parser {
         };
         let mut parsed = Parsed::default();
         let mut text = String::new();
-        loop {
+        let refused = loop {
             let record = match reader.next() {
                 Ok(Some(record)) => record,
-                Ok(None) => break,
-                Err(error) => return Ok((total, refusal(error.code, error.line, &error.text))),
+                Ok(None) => break None,
+                Err(error) => break refusal(error.code, error.line, &error.text),
             };
             let amount = row::written_amount(&columns, &record, &self.rules).unwrap_or(0);
             let (Some(sum), Some(more)) = (total.with(amount), gross.checked_add(amount.saturating_abs())) else {
-                return Ok((total, refusal("sum_too_large", record.line(), "the sum of all amounts is too large")));
+                break refusal("sum_too_large", record.line(), "the sum of all amounts is too large");
             };
             (total, gross) = (sum, more);
             match self.row(&columns, &record, &mut text) {
                 Ok(row) => parsed.rows.push(row),
                 Err(("currency_other", _)) => {
                     let words = "a payroll has one currency; this row has another than the programme pays in";
-                    return Ok((total, refusal("currency_mixed", record.line(), words)));
+                    break refusal("currency_mixed", record.line(), words);
                 }
                 Err((code, words)) => parsed.rejects.push(self.reject(&columns, &record, code, words, amount)?),
             }
@@ -122,10 +122,14 @@ impl Parser {
             {
                 return Ok((total, None));
             }
+        };
+        // A refused file keeps the rows that were refused before it, so that they can be mended in one go.
+        if refused.is_some() {
+            parsed.rows.clear();
         }
         // The receiver is gone only when loading failed, and then its own error is the one that counts.
         let _ = chunks.blocking_send(parsed);
-        Ok((total, None))
+        Ok((total, refused))
     }
 
     fn row(
