@@ -154,7 +154,7 @@ async fn product_round(
     let (stop, stopping) = watch::channel(false);
     let working = tokio::spawn(jobs::run(
         engine.clone(),
-        WorkTerms { sweep: Duration::from_millis(50), poll: Duration::from_millis(10), ..WorkTerms::default() },
+        WorkTerms { sweep: Duration::from_millis(100), poll: Duration::from_millis(40), ..WorkTerms::default() },
         stopping,
     ));
     floor::checkpoint(&engine.store).await;

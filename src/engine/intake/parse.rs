@@ -16,7 +16,7 @@ use crate::store::payroll::{Reject, Total};
 use crate::store::seal::Keys;
 
 /// Rows handed on, and loaded, at once.
-pub const CHUNK_ROWS: usize = 25_000;
+pub const CHUNK_ROWS: usize = 34_000;
 /// Separates the fields of a sealed payee; no field can hold it, control characters are refused.
 const SEPARATOR: char = '\u{1f}';
 
