@@ -14,6 +14,26 @@ pub enum Clock {
     System,
     /// A clock that a test moves by hand.
     Fixed(Arc<AtomicI64>),
+    /// One worker's view of a simulated world.
+    Simulated(Arc<Simulated>),
+}
+
+/// The clock of one simulated worker: its own idea of the date, and time since it began.
+#[derive(Debug)]
+pub struct Simulated {
+    /// Microseconds since 1970 UTC, as this worker believes.
+    pub now: AtomicI64,
+    /// Microseconds since `began`; only goes forward.
+    pub passed: AtomicI64,
+    /// An instant to count from.
+    pub began: Instant,
+}
+
+impl Simulated {
+    /// A clock that shows this date.
+    pub fn new(now: i64) -> Self {
+        Self { now: AtomicI64::new(now), passed: AtomicI64::new(0), began: Instant::now() }
+    }
 }
 
 impl Clock {
@@ -27,12 +47,19 @@ impl Clock {
                 i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
             }
             Self::Fixed(micros) => micros.load(Ordering::SeqCst),
+            Self::Simulated(clock) => clock.now.load(Ordering::SeqCst),
         }
     }
 
     /// Time that only goes forward, for leases.
     pub fn monotonic(&self) -> Instant {
-        Instant::now()
+        match self {
+            Self::System | Self::Fixed(_) => Instant::now(),
+            Self::Simulated(clock) => {
+                let passed = u64::try_from(clock.passed.load(Ordering::SeqCst)).unwrap_or(0);
+                clock.began + std::time::Duration::from_micros(passed)
+            }
+        }
     }
 }
 

@@ -85,10 +85,14 @@ pub struct Profile {
     pub rate_per_second: u32,
     /// Most calls in flight.
     pub concurrency: u32,
+    /// Most batches sent or asked about at once, over all workers; each may make several calls.
+    pub batches_in_flight: u32,
     /// Pause before the first inquiry, doubled up to `inquire_every_max`.
     pub inquire_every: Duration,
     /// Longest pause between inquiries.
     pub inquire_every_max: Duration,
+    /// A doubt older than this goes to a person, who decides with evidence; asking goes on.
+    pub doubt_limit: Duration,
 }
 
 impl Profile {
@@ -109,8 +113,10 @@ impl Profile {
             bytes_max: 4 << 20,
             rate_per_second: 0,
             concurrency: 1,
+            batches_in_flight: 1,
             inquire_every: Duration::from_secs(60),
             inquire_every_max: Duration::from_secs(3600),
+            doubt_limit: Duration::from_secs(72 * 3600),
         }
     }
 }

@@ -184,6 +184,10 @@ impl Settings {
             items_max: self.items_max,
             bytes_max: BATCH_BYTES_MAX,
             concurrency: self.concurrency,
+            batches_in_flight: match self.mode {
+                Mode::Batch => self.concurrency,
+                Mode::Single => 1,
+            },
             inquire_every: Duration::from_millis(self.inquire_every_millis),
             inquire_every_max: seconds(self.inquire_every_max_seconds),
             ..Profile::worst()

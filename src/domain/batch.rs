@@ -6,6 +6,7 @@ use std::fmt;
 use paymaster_connectors::contract::{Dedupe, Profile};
 
 use super::disbursement::State;
+use super::guard::Guard;
 
 /// Where a batch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,7 +119,8 @@ pub fn may_resend(profile: &Profile, first_copy_at: i64, now: i64) -> bool {
     let trusted = profile.dedupe_window.as_micros() * (100 - WINDOW_MARGIN_PERCENT) / 100;
     // A copy from the future: the clock was set back, and nobody knows how old it is.
     let Ok(age) = u128::try_from(now.saturating_sub(first_copy_at)) else { return false };
-    profile.dedupe == Dedupe::ByKey && age < trusted
+    let once = profile.dedupe == Dedupe::ByKey || !Guard::ResendNeedsDedupe.stands();
+    once && (age < trusted || !Guard::ResendInsideWindow.stands())
 }
 
 /// Pause before attempt or inquiry number `tries` (from 0): doubled each time, up to `max`. Microseconds.

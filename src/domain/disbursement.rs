@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::guard::Guard;
+
 /// Where one sum for one payee stands, in one generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
@@ -147,6 +149,12 @@ impl State {
     /// An end that needs evidence. `Settled` may still be returned.
     pub fn is_final(self) -> bool {
         matches!(self, S::Settled | S::Rejected | S::Returned | S::Cancelled)
+    }
+
+    /// Whether another generation may follow: the money surely did not go, or has come back.
+    pub fn may_be_followed(self) -> bool {
+        let over = matches!(self, S::Rejected | S::Returned | S::Cancelled);
+        over || (self.is_in_flight() && !Guard::NothingNewInDoubt.stands())
     }
 
     /// Money may be on its way.

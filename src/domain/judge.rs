@@ -7,6 +7,7 @@
 use paymaster_connectors::contract::{Finality, Money, Outcome, Profile, ReasonClass, Report, Source};
 
 use super::disbursement::{Move, State};
+use super::guard::Guard;
 
 /// What is known of an attempt when a report on it arrives. Instants are microseconds UTC.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +83,7 @@ pub fn judge(attempt: &Attempt<'_>, report: &Report, source: Source, profile: &P
         Outcome::Absent => absent(attempt, profile, now),
         _ if attempt.copies == 0 => Verdict::Contradiction(Contradiction::NeverSent),
         Outcome::Settled if settles(source, profile.finality) => settled(attempt.state),
+        Outcome::Accepted if !Guard::AcceptedIsNotSettled.stands() => settled(attempt.state),
         Outcome::Settled | Outcome::Accepted => accepted(attempt.state),
         Outcome::Rejected(reason) => rejected(attempt, reason.class, profile, now),
         Outcome::Returned(_) => returned(attempt.state),
@@ -90,7 +92,7 @@ pub fn judge(attempt: &Attempt<'_>, report: &Report, source: Source, profile: &P
 
 /// Whether no further copy of this attempt can change its outcome.
 fn one_copy_at_most(attempt: &Attempt<'_>, now: i64) -> bool {
-    attempt.copies <= 1 || now >= attempt.fence_at
+    attempt.copies <= 1 || now >= attempt.fence_at || !Guard::RejectionNeedsFence.stands()
 }
 
 fn settles(source: Source, finality: Finality) -> bool {
@@ -113,8 +115,9 @@ fn not_sent(attempt: &Attempt<'_>) -> Verdict {
 fn absent(attempt: &Attempt<'_>, profile: &Profile, now: i64) -> Verdict {
     let quiet = i64::try_from(profile.absent_after.as_micros()).unwrap_or(i64::MAX);
     let quiet_at = attempt.last_copy_at.saturating_add(quiet);
+    let fenced = now >= attempt.fence_at.max(quiet_at) || !Guard::AbsentNeedsFence.stands();
     match attempt.state {
-        State::InDoubt if now >= attempt.fence_at.max(quiet_at) => Verdict::Move(Move::Absent),
+        State::InDoubt if fenced => Verdict::Move(Move::Absent),
         state if state.is_in_flight() => Verdict::Inconclusive,
         _ => Verdict::Repeat,
     }
@@ -150,6 +153,7 @@ fn rejected(attempt: &Attempt<'_>, class: ReasonClass, profile: &Profile, now: i
 
 fn returned(state: State) -> Verdict {
     match state {
+        _ if !Guard::ReturnsAreBooked.stands() => Verdict::Repeat,
         state if state.is_in_flight() || state == State::Settled => Verdict::Move(Move::Return),
         State::Returned => Verdict::Repeat,
         State::Rejected => Verdict::Contradiction(Contradiction::ReturnedAfterRejected),

@@ -9,6 +9,7 @@ use paymaster_connectors::contract::{Failure, Gate, Message, Reason, ReasonClass
 
 use super::Engine;
 use super::apply::{Applied, Facts, Spoken};
+use crate::domain::guard::Guard;
 use crate::domain::id::{Batch, Id, Payroll, Programme};
 use crate::store::{batch, notes};
 
@@ -140,17 +141,18 @@ impl Gate for EngineGate<'_> {
                 anyhow::Ok((ours, stopped))
             };
             match asked.await {
-                Ok((true, false)) => *asked_at = Some(now),
+                Ok((ours, false)) if ours || !Guard::LeaseBeforeWrite.stands() => *asked_at = Some(now),
                 // A clock that was set forward ends leases early: by ours we would still be at it.
                 Ok((false, _)) => return closed("lease", "another worker has taken the batch"),
-                Ok((true, true)) => return closed("paused", "sending is paused"),
+                Ok((true, _)) => return closed("paused", "sending is paused"),
                 Err(_) => return closed("store", "the database cannot say whether sending is paused"),
             }
         }
         drop(asked_at);
         // The lease is looked at last, right before the write.
         let margin = Duration::from_micros(u64::try_from(self.engine.lease.margin_micros).unwrap_or(u64::MAX));
-        if self.hold.left(self.engine.clock.monotonic()) < margin {
+        let left = self.hold.left(self.engine.clock.monotonic());
+        if left < margin && Guard::LeaseBeforeWrite.stands() {
             return closed("lease", "too little of the worker's lease is left to send safely");
         }
         Ok(())

@@ -11,6 +11,7 @@ use super::Engine;
 use super::said::{Ear, EngineGate, Hold};
 use crate::domain::batch::{BatchState, backoff, may_resend};
 use crate::domain::disbursement::State;
+use crate::domain::guard::Guard;
 use crate::domain::id::{Batch, Id};
 use crate::engine::intake::Payee;
 use crate::store::batch::{self, BatchRow};
@@ -92,7 +93,11 @@ impl Engine {
         if open.is_empty() {
             return Ok(None);
         }
-        let batch = self.outgoing(&mut tx, &row, open).await?;
+        let mut batch = self.outgoing(&mut tx, &row, open).await?;
+        if again.is_some() && !Guard::ResendKeepsReference.stands() {
+            row.wire = None;
+            batch.instructions.iter_mut().for_each(|one| one.reference = renamed(one.reference));
+        }
         let wire = match self.wire(&mut tx, &mut row, &batch, &mut numbers).await? {
             Ok(wire) => wire,
             Err(failure) => {
@@ -103,7 +108,9 @@ impl Engine {
             }
         };
         self.intend(&mut tx, &mut row, &mut numbers, now).await?;
-        tx.commit().await?;
+        if Guard::IntentFirst.stands() {
+            tx.commit().await?;
+        }
         let hold = Hold::new(row.epoch, began, self.lease.lease_micros);
         Ok(Some(Claimed { row, batch, wire, hold }))
     }
@@ -211,8 +218,9 @@ impl Engine {
         }
         ear.flush().await?;
         // An error speaks for the rows if no row was spoken of.
+        let refuses_all = !ear.spoke_of_rows && refuses(&sent);
         match sent {
-            Err(Failure::Refused(reason)) if !ear.spoke_of_rows && conclusive(&reason) => {
+            Err(Failure::Refused(reason) | Failure::InDoubt(reason)) if refuses_all => {
                 let message = ear.last.take().unwrap_or_else(|| Message {
                     source: Source::Reply,
                     origin: String::from("refused before sending"),
@@ -347,6 +355,20 @@ impl Engine {
         };
         let tenant = party::tenant_of(tx, row.programme).await?;
         notes::open_exception(tx, tenant, &exception).await.map(|_| ())
+    }
+}
+
+/// What a payer would do that names every copy anew; see [`Guard::ResendKeepsReference`].
+fn renamed(reference: contract::Reference) -> contract::Reference {
+    contract::Reference::new(reference.number(), reference.tag() ^ 1)
+}
+
+/// Whether the failure of a whole send proves that nothing was executed.
+fn refuses(sent: &Result<(), Failure>) -> bool {
+    match sent {
+        Err(Failure::Refused(reason)) => conclusive(reason),
+        Err(Failure::InDoubt(_)) => !Guard::TimeoutIsDoubt.stands(),
+        _ => false,
     }
 }
 

@@ -18,7 +18,8 @@ use sqlx::{AssertSqlSafe, Column, Postgres, Row as _, Sqlite, TypeInfo};
 pub use super::bind::{Table, Value, Values};
 use super::bind::{postgres_call, sqlite_call};
 use super::load::{COPY_HEAD, COPY_TAIL, Load};
-use super::meter;
+use super::weather::Commit;
+use super::{meter, weather};
 
 /// Connections a process keeps to PostgreSQL.
 const CONNECTIONS_MAX: u32 = 16;
@@ -129,6 +130,14 @@ impl Db {
         Ok(Self::Sqlite { writer, readers })
     }
 
+    /// A database that lives in this value alone, on one connection; for simulations.
+    pub async fn in_memory() -> Result<Self> {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let one = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
+        let one = one.idle_timeout(None).max_lifetime(None).connect_with(options).await?;
+        Ok(Self::Sqlite { writer: one.clone(), readers: one })
+    }
+
     /// `sqlite` or `postgresql`, as reports name it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -139,6 +148,7 @@ impl Db {
 
     /// Begins a writing unit of work. On SQLite it takes the write lock at once.
     pub async fn begin(&self) -> Result<Tx> {
+        weather::begin().await?;
         meter::round_trip();
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
@@ -148,6 +158,7 @@ impl Db {
 
     /// Begins a reading unit of work: one snapshot, no locks.
     pub async fn read(&self) -> Result<Tx> {
+        weather::begin().await?;
         meter::round_trip();
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
@@ -183,10 +194,14 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         meter::round_trip();
         meter::commit();
+        let fate = weather::commit();
         match self {
+            _ if fate == Commit::Lost => drop(self),
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        weather::ended().await;
+        anyhow::ensure!(fate == Commit::Made, "the connection to the database was lost at a commit");
         Ok(())
     }
 

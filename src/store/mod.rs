@@ -20,6 +20,7 @@ pub mod payroll;
 pub mod publication;
 pub mod seal;
 pub mod verify;
+pub mod weather;
 
 use std::sync::{Arc, Mutex};
 
