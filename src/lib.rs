@@ -68,4 +68,5 @@ pub mod domain;
 pub mod engine;
 pub mod jobs;
 pub mod sample;
+pub mod simulation;
 pub mod store;

@@ -8,6 +8,7 @@ mod payroll;
 mod roles;
 mod screen;
 mod setup;
+mod simulate;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ enum Command {
     Token(setup::TokenCommand),
     /// Measure the product against the floor of its database
     Bench(bench::BenchArgs),
+    /// Prove the promise: seeds of a world in which everything goes wrong, judged by the providers' own ledgers
+    Simulate(simulate::SimulateArgs),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -99,6 +102,7 @@ impl Cli {
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),
+            Command::Simulate(args) => simulate::run(args).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "paymaster", &mut std::io::stdout());
                 Ok(true)

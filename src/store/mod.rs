@@ -19,6 +19,7 @@ pub mod party;
 pub mod payroll;
 pub mod publication;
 pub mod seal;
+pub mod slate;
 pub mod verify;
 pub mod weather;
 
@@ -65,7 +66,11 @@ struct Block {
 impl Store {
     /// Opens the database; `migrate` brings its tables up to date first.
     pub async fn open(url: &str, migrate: bool) -> Result<Self> {
-        let db = Db::open(url).await?;
+        Self::on(Db::open(url).await?, migrate).await
+    }
+
+    /// The same on a database that is open already.
+    pub async fn on(db: Db, migrate: bool) -> Result<Self> {
         if migrate {
             migrate::run(&db).await?;
         }
@@ -76,6 +81,11 @@ impl Store {
         let tag = u16::try_from(row.int(0)?)?;
         let keys = Keys::new(row.bytes(1)?);
         Ok(Self { db, tag, keys, block: Arc::default() })
+    }
+
+    /// The same store as another process would have it, with a block of numbers of its own.
+    pub fn afresh(&self) -> Self {
+        Self { block: Arc::default(), ..self.clone() }
     }
 
     /// `count` successive numbers that nobody else has; returns the first.
