@@ -218,9 +218,9 @@ impl Engine {
         }
         ear.flush().await?;
         // An error speaks for the rows if no row was spoken of.
-        let refuses_all = !ear.spoke_of_rows && refuses(&sent);
-        match sent {
-            Err(Failure::Refused(reason) | Failure::InDoubt(reason)) if refuses_all => {
+        let refused = refused(&sent).filter(|_| !ear.spoke_of_rows);
+        match (refused, sent) {
+            (Some(reason), _) => {
                 let message = ear.last.take().unwrap_or_else(|| Message {
                     source: Source::Reply,
                     origin: String::from("refused before sending"),
@@ -230,7 +230,7 @@ impl Engine {
                 self.apply(row.id, facts, &[(message, vec![report])], Some(hold.epoch)).await?;
                 self.sent(row.id, &hold, None, Unsent::Rows(Vec::new())).await
             }
-            Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_))) => {
+            (None, Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_)))) => {
                 let unsent = if ear.spoke_of_rows { Unsent::Rows(ear.applied.not_sent) } else { Unsent::All };
                 self.sent(row.id, &hold, Some(failure), unsent).await
             }
@@ -363,12 +363,14 @@ fn renamed(reference: contract::Reference) -> contract::Reference {
     contract::Reference::new(reference.number(), reference.tag() ^ 1)
 }
 
-/// Whether the failure of a whole send proves that nothing was executed.
-fn refuses(sent: &Result<(), Failure>) -> bool {
+/// Why nothing of a whole send was executed, if its failure proves that.
+fn refused(sent: &Result<(), Failure>) -> Option<Reason> {
     match sent {
-        Err(Failure::Refused(reason)) => conclusive(reason),
-        Err(Failure::InDoubt(_)) => !Guard::TimeoutIsDoubt.stands(),
-        _ => false,
+        Err(Failure::Refused(reason)) => Some(reason.clone()).filter(conclusive),
+        Err(Failure::InDoubt(reason)) if !Guard::TimeoutIsDoubt.stands() => {
+            Some(Reason::new(ReasonClass::NotExecuted, &reason.code, &reason.text))
+        }
+        _ => None,
     }
 }
 

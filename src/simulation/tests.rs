@@ -5,7 +5,7 @@ use crate::domain::guard::Guard;
 use crate::domain::guard::away::without;
 
 /// Seeds after which a mutant that still lives has survived.
-const SEEDS_TO_KILL_MAX: u64 = 600;
+const SEEDS_TO_KILL_MAX: u64 = 200;
 
 /// Runs seeds until `enough` says so. The world is on this thread alone, and so is a guard that was taken away.
 fn campaign(name: &str, seeds: std::ops::Range<u64>, enough: impl Fn(&Tally) -> bool) -> Tally {
