@@ -128,6 +128,7 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(publication::list))
         .routes(routes!(publication::replay_all))
         .routes(routes!(publication::replay))
+        .routes(routes!(provider::list))
         .routes(routes!(provider::pause))
         .routes(routes!(provider::resume))
         .routes(routes!(token::make))

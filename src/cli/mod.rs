@@ -5,6 +5,7 @@ mod bench;
 mod books;
 mod demo;
 mod payroll;
+mod restored;
 mod roles;
 mod screen;
 mod setup;
@@ -49,6 +50,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell it that its database was put back from a backup: providers are asked before anything is sent
+    Restored(restored::RestoredArgs),
     /// Run the sandbox: a mobile-money operator and a registry, each with books of its own
     Sandbox(roles::SandboxArgs),
     /// Write a made-up payroll file and its declared totals
@@ -96,6 +99,7 @@ impl Cli {
                 Ok(true)
             }
             Command::Verify { json } => books::verify(&*config.engine(false).await?, json).await,
+            Command::Restored(args) => restored::run(&args, &config).await.map(|()| true),
             Command::Sandbox(args) => roles::sandbox(args).await.map(|()| true),
             Command::Sample(args) => setup::sample(&args).map(|()| true),
             Command::Payroll(command) => payroll::run(command, &config).await,

@@ -81,6 +81,8 @@ pub struct Standing {
     pub due_at: Option<i64>,
     /// Nothing may be sent: its payroll is not released or is paused, or its provider or programme is.
     pub stopped: bool,
+    /// It may have left in a time that the database lost: the provider is asked before it is sent.
+    pub ask_first: bool,
 }
 
 /// What to do now.
@@ -88,6 +90,8 @@ pub struct Standing {
 pub enum Action {
     /// Take the intent and send it.
     Submit,
+    /// Ask the provider whether it left already.
+    AskFirst,
     /// The worker that had the intent is gone: a doubt, and then a question.
     Lose,
     /// Ask the provider.
@@ -103,6 +107,7 @@ pub fn next(batch: &Standing, now: i64) -> Action {
         return Action::Nothing;
     }
     match batch.state {
+        BatchState::Sealed if batch.ask_first => Action::AskFirst,
         BatchState::Sealed if !batch.stopped => Action::Submit,
         BatchState::Transmitting => Action::Lose,
         BatchState::Accepted | BatchState::InDoubt => Action::Inquire,
@@ -129,13 +134,23 @@ pub fn backoff(first: i64, max: i64, tries: i64) -> i64 {
     first.saturating_mul(1_i64 << doublings).clamp(0, max.max(first))
 }
 
+/// Pause before the next try: what the other side asked for, within the shortest and longest pause (`bounds`), and
+/// [`backoff`] where it asked for nothing. Microseconds.
+pub fn wait(asked_seconds: Option<u64>, bounds: (i64, i64), tries: i64) -> i64 {
+    let (first, max) = (bounds.0, bounds.1.max(bounds.0));
+    match asked_seconds {
+        Some(seconds) => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).clamp(first, max),
+        None => backoff(first, max, tries),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
 
     fn standing(state: BatchState) -> Standing {
-        Standing { state, lease_until: 0, due_at: Some(0), stopped: false }
+        Standing { state, lease_until: 0, due_at: Some(0), stopped: false, ask_first: false }
     }
 
     #[test]
@@ -153,6 +168,25 @@ mod tests {
         let stopped = Standing { stopped: true, ..standing(BatchState::InDoubt) };
         assert_eq!(next(&stopped, 1), Action::Inquire);
         assert_eq!(next(&standing(BatchState::Completed), 1), Action::Nothing);
+    }
+
+    #[test]
+    fn what_may_have_left_in_a_lost_time_is_asked_about_and_not_sent() {
+        let flagged = Standing { ask_first: true, ..standing(BatchState::Sealed) };
+        assert_eq!(next(&flagged, 1), Action::AskFirst);
+        assert_eq!(next(&Standing { stopped: true, ..flagged }, 1), Action::AskFirst);
+        assert_eq!(next(&Standing { due_at: None, ..flagged }, 1), Action::Nothing);
+        assert_eq!(next(&Standing { ask_first: true, ..standing(BatchState::InDoubt) }, 1), Action::Inquire);
+    }
+
+    #[test]
+    fn what_the_other_side_asks_for_is_granted_within_bounds() {
+        let second = 1_000_000;
+        assert_eq!(wait(Some(7), (second, 60 * second), 3), 7 * second);
+        assert_eq!(wait(Some(0), (second, 60 * second), 3), second);
+        assert_eq!(wait(Some(u64::MAX), (second, 60 * second), 3), 60 * second);
+        assert_eq!(wait(None, (second, 60 * second), 3), 8 * second);
+        assert_eq!(wait(Some(5), (10 * second, second), 0), 10 * second);
     }
 
     #[test]

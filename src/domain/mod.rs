@@ -10,6 +10,7 @@ pub mod guard;
 pub mod id;
 pub mod identity;
 pub mod judge;
+pub mod pace;
 pub mod payroll;
 pub mod row;
 pub mod text;

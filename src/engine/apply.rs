@@ -84,12 +84,15 @@ impl Engine {
     ) -> Result<Applied> {
         let now = self.clock.now();
         let reports: usize = spoken.iter().map(|(_, reports)| reports.len()).sum();
-        let needed = spoken.len() * 4 + facts.len() / PUBLICATION_ITEMS_MAX + reports / PUBLICATION_ITEMS_MAX + 16;
+        let needed = spoken.len() * 4 + facts.len() / PUBLICATION_ITEMS_MAX + reports / PUBLICATION_ITEMS_MAX + 20;
         let mut numbers = self.store.draw(needed, now).await?;
         let mut tx = self.store.begin().await?;
-        let row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
+        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
         if let Some(epoch) = holding {
             anyhow::ensure!(row.epoch == epoch, "another worker has taken the batch");
+        }
+        if self.shows_departure(&row, facts, spoken) {
+            self.find_departed(&mut tx, &mut row, &mut numbers).await?;
         }
         let sending = row.state == BatchState::Transmitting;
         let evidence = self.keep(&mut tx, &row, spoken, &mut numbers, now).await?;
