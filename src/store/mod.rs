@@ -75,15 +75,20 @@ struct Block {
 impl Store {
     /// Opens the database; `migrate` brings its tables up to date first.
     pub async fn open(url: &str, migrate: bool) -> Result<Self> {
-        Self::on(Db::open(url).await?, migrate).await
+        let db = Db::open(url).await?;
+        let seen = matches!(db, Db::Sqlite { .. }).then(|| Seen::beside(url));
+        Self::watched(db, migrate, seen).await
     }
 
-    /// The same on a database that is open already.
+    /// The same on a database that is open already, and that no file beside it watches.
     pub async fn on(db: Db, migrate: bool) -> Result<Self> {
+        Self::watched(db, migrate, None).await
+    }
+
+    async fn watched(db: Db, migrate: bool, seen: Option<Seen>) -> Result<Self> {
         if migrate {
             migrate::run(&db).await?;
         }
-        let seen = matches!(db, Db::Sqlite { .. }).then(|| Seen::beside(url));
         // Read before the database, which others may be going on with.
         let seen_number = seen.as_ref().and_then(Seen::read);
         let server = restored::server(&db).await;
