@@ -79,14 +79,14 @@ struct Shared {
     spool: PathBuf,
     body_bytes_max: u64,
     uploads: Arc<Semaphore>,
-    started: Instant,
+    started: crate::clock::Moment,
 }
 
 type Doors = Arc<Shared>;
 
 /// All paths, with their description at `/openapi.json` and a page to read and try it at `/docs`.
 pub fn router(state: ApiState) -> Router {
-    let started = state.engine.clock.monotonic();
+    let started = state.engine.clock.moment();
     let ApiState { engine, spool, body_bytes_max } = state;
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
     let doors: Doors = Arc::new(Shared { engine, spool, body_bytes_max, uploads, started });

@@ -41,7 +41,8 @@ impl Engine {
         id: Id<Batch>,
         asks: impl Fn(&BatchRow) -> bool,
     ) -> Result<Option<(BatchRow, contract::Batch, Hold)>> {
-        let (began, now) = (self.clock.monotonic(), self.clock.now());
+        let began = self.clock.moment();
+        let now = began.date;
         let mut tx = self.store.begin().await?;
         let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(None) };
         if !asks(&row) || row.lease_until > now {

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use paymaster_connectors::contract::{Failure, Gate, Message, Reason, ReasonClass, Report, Said};
@@ -11,6 +11,7 @@ use paymaster_connectors::contract::{Failure, Gate, Message, Reason, ReasonClass
 use super::Engine;
 use super::apply::{Applied, Facts, Spoken};
 use super::pace::is_late;
+use crate::clock::Moment;
 use crate::domain::guard::Guard;
 use crate::domain::id::{Batch, Id, Payroll, Programme};
 use crate::domain::pace::Turn;
@@ -31,25 +32,25 @@ pub(super) struct Hold {
     pub epoch: i64,
     /// What it took along of the provider's pace.
     pub turn: Turn,
-    deadline: Mutex<Instant>,
+    began: Mutex<Moment>,
     length: Duration,
 }
 
 impl Hold {
     /// A hold that began at `began`, before the claim was written.
-    pub fn new(epoch: i64, turn: Turn, began: Instant, lease_micros: i64) -> Self {
+    pub fn new(epoch: i64, turn: Turn, began: Moment, lease_micros: i64) -> Self {
         let length = Duration::from_micros(u64::try_from(lease_micros).unwrap_or(0));
-        Self { epoch, turn, deadline: Mutex::new(began + length), length }
+        Self { epoch, turn, began: Mutex::new(began), length }
     }
 
-    fn renew(&self, began: Instant) {
-        if let Ok(mut deadline) = self.deadline.lock() {
-            *deadline = began + self.length;
+    fn renew(&self, again: Moment) {
+        if let Ok(mut began) = self.began.lock() {
+            *began = again;
         }
     }
 
-    fn left(&self, now: Instant) -> Duration {
-        self.deadline.lock().map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(now))
+    fn left(&self, now: Moment) -> Duration {
+        self.began.lock().map_or(Duration::ZERO, |began| self.length.saturating_sub(now.since(*began)))
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) struct Ear<'a> {
     hold: &'a Hold,
     heard: Vec<Spoken>,
     reports: usize,
-    flushed_at: Instant,
+    flushed_at: Moment,
     /// What all flushes together came to.
     pub applied: Applied,
     /// Whether any report on a single instruction was heard.
@@ -72,7 +73,7 @@ pub(super) struct Ear<'a> {
 
 impl<'a> Ear<'a> {
     pub fn new(engine: &'a Engine, batch: Id<Batch>, facts: &'a Facts, hold: &'a Hold) -> Self {
-        let flushed_at = engine.clock.monotonic();
+        let flushed_at = engine.clock.moment();
         Self {
             engine,
             batch,
@@ -89,7 +90,7 @@ impl<'a> Ear<'a> {
 
     /// Applies what was heard and not yet applied.
     pub async fn flush(&mut self) -> anyhow::Result<()> {
-        let began = self.engine.clock.monotonic();
+        let began = self.engine.clock.moment();
         if self.heard.is_empty() {
             return Ok(());
         }
@@ -113,7 +114,7 @@ impl Said for Ear<'_> {
         self.last = Some(message.clone());
         self.reports += reports.len();
         self.heard.push((message, reports));
-        let late = self.engine.clock.monotonic().duration_since(self.flushed_at) >= FLUSH_AFTER;
+        let late = self.engine.clock.moment().since(self.flushed_at) >= FLUSH_AFTER;
         if self.reports >= FLUSH_REPORTS_MAX || late { self.flush().await } else { Ok(()) }
     }
 }
@@ -128,7 +129,7 @@ pub(super) struct EngineGate<'a> {
     pub provider: &'a str,
     /// Payments a second, 0 for any number.
     pub rate: u32,
-    pub asked_at: tokio::sync::Mutex<Option<Instant>>,
+    pub asked_at: tokio::sync::Mutex<Option<Moment>>,
     /// It let something not pass: what the send came to says nothing about the provider.
     pub refused: AtomicBool,
 }
@@ -179,14 +180,14 @@ impl EngineGate<'_> {
     /// How long a write may be put off; nothing when too little of the lease is left for any.
     fn patience(&self) -> Option<Duration> {
         let margin = Duration::from_micros(u64::try_from(self.engine.lease.margin_micros).unwrap_or(u64::MAX));
-        self.hold.left(self.engine.clock.monotonic()).checked_sub(margin)
+        self.hold.left(self.engine.clock.moment()).checked_sub(margin)
     }
 
     /// Whether the batch is still ours and may be sent, unless that was asked a moment ago.
     async fn ask(&self) -> Result<(), Failure> {
         let mut asked_at = self.asked_at.lock().await;
-        let now = self.engine.clock.monotonic();
-        if asked_at.is_some_and(|asked_at| now.duration_since(asked_at) < PAUSE_NOTICED_WITHIN) {
+        let now = self.engine.clock.moment();
+        if asked_at.is_some_and(|asked_at| now.since(asked_at) < PAUSE_NOTICED_WITHIN) {
             return Ok(());
         }
         let asked = async {

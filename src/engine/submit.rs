@@ -73,7 +73,8 @@ impl Engine {
 
     /// The durable intent: state, copy, fence, lease, ledger and the exact bytes, in one unit of work.
     async fn claim(&self, id: Id<Batch>, again: Option<&[i64]>) -> Result<Option<Claimed>> {
-        let (began, now) = (self.clock.monotonic(), self.clock.now());
+        let began = self.clock.moment();
+        let now = began.date;
         let mut numbers = self.store.draw(4, now).await?;
         let mut tx = self.store.begin().await?;
         let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(None) };

@@ -136,6 +136,22 @@ impl Stage {
     }
 }
 
+impl Inner {
+    /// After a restore providers are asked to tell their returns again: what they told before is lost.
+    pub fn tell_returns_again(&mut self) {
+        let mut returned = Vec::new();
+        for (provider, operator) in self.operators.iter().enumerate() {
+            let places =
+                (0..operator.executions.len()).filter(|place| operator.executions[*place].stage == Standing::Returned);
+            returned.extend(places.map(|place| (provider, place)));
+        }
+        for (provider, place) in returned {
+            let travel = self.travel();
+            self.after(travel, Event::CallBack { provider, place, word: Word::Returned, tries: 0 });
+        }
+    }
+}
+
 async fn hear(engine: &Arc<Engine>, provider: usize, call: &Callback) -> bool {
     engine.hear(&provider_name(provider), "secret", call).await.is_ok()
 }
@@ -167,7 +183,8 @@ fn paid(inner: &mut Inner, provider: usize, call: u64, mut rows: Vec<Asked>) -> 
         let seconds = inner.chance.falls(500).then_some(7);
         return Some(Answer::Busy(seconds));
     }
-    if rows.len() > 1 && inner.storm && inner.chance.falls(60) {
+    let partly = rows.len() > 1 && inner.storm && inner.chance.falls(60);
+    if partly {
         inner.note(Rare::PartlySilent);
         let kept = 1 + inner.chance.place(rows.len() - 1);
         rows.truncate(kept);
@@ -180,7 +197,7 @@ fn paid(inner: &mut Inner, provider: usize, call: u64, mut rows: Vec<Asked>) -> 
         inner.note(Rare::ErrorAfterExecution);
         return Some(Answer::Broken);
     }
-    Some(if inner.chance.falls(500) { Answer::Taken } else { Answer::Words(words) })
+    Some(if !partly && inner.chance.falls(500) { Answer::Taken } else { Answer::Words(words) })
 }
 
 fn take(inner: &mut Inner, provider: usize, call: u64, asked: Asked) -> (Reference, Word, i64) {

@@ -11,7 +11,7 @@ use super::audit::{self, Verdict};
 use super::chance::Chance;
 use super::line::Terms;
 use super::operator::{Kind, Operator};
-use super::rare::Seen;
+use super::rare::{Rare, Seen};
 use super::stage::{DOOR, END_OF_TIME, Stage, WORKERS, provider_name};
 use super::world::{Event, HOUR, SECOND, World};
 use crate::domain::id::{Id, Payroll};
@@ -61,6 +61,11 @@ pub(super) async fn run(db: &Db, folder: &Path, seed: u64) -> Result<Ran> {
         }
         inner.after(chance.between(HOUR / 12, HOUR), Event::Calm);
         inner.after(chance.between(60 * SECOND, HOUR), Event::Person);
+        if chance.falls(120) {
+            let backup = chance.between(0, 300 * SECOND);
+            inner.after(backup, Event::Backup);
+            inner.after(backup + chance.between(SECOND, 900 * SECOND), Event::Restore);
+        }
     }
     let mut wrong = play(&mut stage).await?;
     // A world that never comes to rest has somebody who still waits.
@@ -167,12 +172,12 @@ async fn play(stage: &mut Stage) -> Result<Vec<String>> {
         let event = world.look().next();
         let Some(event) = event else { return Ok(vec!["the world stood still".to_owned()]) };
         let may_rest = matches!(event, Event::Wake(_) | Event::Reply { .. } | Event::CallBack { .. });
-        happen(stage, event).await;
+        happen(stage, event).await?;
         let (now, events, quiet) = {
             let inner = world.look();
             (inner.now, inner.events, inner.is_quiet())
         };
-        if may_rest && quiet && stage.open_batches().await? == 0 {
+        if may_rest && quiet && stage.open_payments().await? == 0 {
             return Ok(Vec::new());
         }
         if events > EVENTS_MAX || now > MORNING + END_OF_TIME {
@@ -181,7 +186,7 @@ async fn play(stage: &mut Stage) -> Result<Vec<String>> {
     }
 }
 
-async fn happen(stage: &mut Stage, event: Event) {
+async fn happen(stage: &mut Stage, event: Event) -> Result<()> {
     let world = stage.world.clone();
     match event {
         Event::Wake(waiter) => {
@@ -214,8 +219,25 @@ async fn happen(stage: &mut Stage, event: Event) {
         Event::Sleep { worker, micros, suspended } => stage.sleep(worker, micros, suspended),
         Event::Rouse(worker) => stage.rouse(worker).await,
         Event::Person => person(stage).await,
+        Event::Backup => slate::copy(&stage.store.db, false).await?,
+        Event::Restore => restore(stage).await?,
         Event::Calm => world.look().storm = false,
     }
+    Ok(())
+}
+
+/// Everybody is stopped, the copy is put back, a person says so, and everybody begins again.
+async fn restore(stage: &mut Stage) -> Result<()> {
+    for worker in 0..=DOOR {
+        stage.kill(worker);
+    }
+    slate::copy(&stage.store.db, true).await?;
+    stage.start(DOOR).await;
+    stage.at_the_door().restored("bruno", None).await?;
+    let mut inner = stage.world.look();
+    inner.note(Rare::Restored);
+    inner.tell_returns_again();
+    Ok(())
 }
 
 /// A person looks in from time to time: what was paused is looked at and let go on.

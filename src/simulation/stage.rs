@@ -218,9 +218,10 @@ impl Stage {
         process.engine.clone()
     }
 
-    pub async fn open_batches(&self) -> Result<i64> {
+    /// Payments that still wait for an end.
+    pub async fn open_payments(&self) -> Result<i64> {
         let mut tx = self.store.read().await?;
-        slate::open_batches(&mut tx).await
+        slate::open_payments(&mut tx).await
     }
 }
 

@@ -78,6 +78,10 @@ pub(super) enum Event {
     Rouse(usize),
     /// A person looks in.
     Person,
+    /// The database is copied.
+    Backup,
+    /// The copy is put back, and everything since then is lost to us.
+    Restore,
     /// The storm is over.
     Calm,
 }
@@ -234,7 +238,7 @@ impl Inner {
         let waits = |event: &Event| {
             use Event as E;
             let ours = matches!(event, E::Wake(_) | E::Person | E::Calm | E::Kill(_) | E::Start(_) | E::Rouse(_));
-            ours || matches!(event, E::Sleep { .. })
+            ours || matches!(event, E::Sleep { .. } | E::Backup)
         };
         self.queue.values().all(waits)
     }

@@ -11,9 +11,13 @@ use super::{Store, values};
 const TAG: i64 = 77;
 const INDEX_KEY: [u8; 32] = [7; 32];
 
+/// What the names of copies begin with.
+const COPY: &str = "copy_of_";
+
 /// The tables that a world fills, in an order that the foreign keys bear when it is emptied.
 async fn tables(tx: &mut Tx) -> Result<Vec<String>> {
     let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%migration%' \
+               AND name NOT LIKE 'copy_of_%' \
                AND name NOT IN ('installation', 'Jobs', 'Workers') ORDER BY rootpage DESC";
     tx.rows(sql, &[]).await?.iter().map(|row| row.text(0)).collect()
 }
@@ -27,6 +31,22 @@ pub async fn wipe(db: &Db) -> Result<()> {
     }
     let sql = "UPDATE installation SET tag = $1, index_key = $2, next_number = 0";
     tx.execute(sql, values![TAG, INDEX_KEY.as_slice()]).await?;
+    tx.commit().await
+}
+
+/// Keeps a copy of everything, or puts the copy back: what a backup and its restore do to a database.
+pub async fn copy(db: &Db, back: bool) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute("PRAGMA defer_foreign_keys = ON", &[]).await?;
+    let mut all = tables(&mut tx).await?;
+    all.push(String::from("installation"));
+    for table in all {
+        let kept = format!("{COPY}{table}");
+        tx.execute(&format!("CREATE TABLE IF NOT EXISTS {kept} AS SELECT * FROM {table} WHERE 0"), &[]).await?;
+        let (from, to) = if back { (&kept, &table) } else { (&table, &kept) };
+        tx.execute(&format!("DELETE FROM {to}"), &[]).await?;
+        tx.execute(&format!("INSERT INTO {to} SELECT * FROM {from}"), &[]).await?;
+    }
     tx.commit().await
 }
 
@@ -51,10 +71,11 @@ pub async fn next_due(tx: &mut Tx) -> Result<Option<i64>> {
     tx.one(sql, &[]).await?.maybe_int(0)
 }
 
-/// How many batches that were let go have no end.
-pub async fn open_batches(tx: &mut Tx) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM batch b JOIN payroll p ON p.number = b.payroll \
-               WHERE b.state <> 'completed' AND p.state IN ('released', 'completed')";
+/// How many payments that were let go have neither an end nor a person who was told.
+pub async fn open_payments(tx: &mut Tx) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM disbursement d JOIN payroll p ON p.number = d.payroll WHERE d.state < 7 \
+               AND p.state IN ('released', 'completed') AND NOT EXISTS (SELECT 1 FROM exception x \
+               WHERE x.subject IN (d.number, d.batch) AND x.closed_at IS NULL)";
     tx.one(sql, &[]).await?.int(0)
 }
 
@@ -83,7 +104,7 @@ pub struct End {
 pub async fn ends(tx: &mut Tx) -> Result<Vec<End>> {
     let sql = "SELECT d.number, d.state, d.generation, d.amount_minor, p.sealed, \
                CASE WHEN e.number IS NULL THEN 0 ELSE 1 END, \
-               CASE WHEN EXISTS (SELECT 1 FROM exception x WHERE x.subject = d.number AND x.closed_at IS NULL) \
+               CASE WHEN EXISTS (SELECT 1 FROM exception x WHERE x.subject IN (d.number, d.batch) AND x.closed_at IS NULL) \
                THEN 1 ELSE 0 END, r.code FROM disbursement d JOIN payee p ON p.number = d.number \
                LEFT JOIN evidence e ON e.number = d.end_evidence LEFT JOIN departure r ON r.disbursement = d.number \
                ORDER BY d.number";
