@@ -19,6 +19,9 @@ const PAGE: i64 = 1_000;
 /// A run at least so long must have seen everything.
 const LONG: Duration = Duration::from_secs(60);
 
+/// How often one worker may start its two queues again while the database is away.
+const RESTARTS_A_SECOND_MAX: usize = 4;
+
 /// A run that has ended.
 pub struct Case {
     pub storm: Storm,
@@ -33,7 +36,9 @@ pub struct Case {
 }
 
 pub async fn judge(mut case: Case) {
+    let workers = case.storm.workers.count();
     case.storm.stop_workers().await;
+    let said = case.storm.said();
     let before = asked(&case.storm, "ledger/summary").await;
     case.storm.restart_operator();
     let summary = asked(&case.storm, "ledger/summary").await;
@@ -43,6 +48,9 @@ pub async fn judge(mut case: Case) {
         let credit: Value = serde_json::from_str(line).unwrap();
         books.credit(credit["reference"].as_str().unwrap(), credit["amount_minor"].as_i64().unwrap());
     }
+    let restarts = said.matches("worker future ended").count();
+    let restarts_max = RESTARTS_A_SECOND_MAX * usize::try_from(case.raged.as_secs()).unwrap() * workers;
+    assert!(restarts <= restarts_max, "{restarts} restarts of queues: an outage is answered with a storm");
     let (mut verdict, mut resends) = (Verdict::default(), 0);
     for row in case.engine.payrolls(&case.maker.scope, i64::MAX, PAGE).await.unwrap() {
         if row.state == PayrollState::Completed {
@@ -55,7 +63,6 @@ pub async fn judge(mut case: Case) {
         }
     }
     say(&case, &verdict, resends);
-    let said = case.storm.said();
     assert_eq!(verdict.wrong, Vec::<String>::new(), "the workers said:\n{said}");
     assert_eq!((verdict.paid_twice, verdict.forgotten), (0, 0));
     assert!(books.credits.is_empty(), "credits that nobody ordered: {:?}", books.credits);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paymaster::engine::Engine;
+use tokio::task::JoinHandle;
 
 use super::PROVIDERS;
 use super::cluster::Cluster;
@@ -147,6 +148,10 @@ impl Workers {
         workers
     }
 
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
     fn fresh(&mut self) -> Program {
         self.started += 1;
         Program::worker(&self.config, self.folder.join(format!("worker-{}.txt", self.started)))
@@ -190,6 +195,8 @@ pub struct Storm {
     pub counts: Counts,
     endings: Vec<(Instant, Ending)>,
     round: Vec<Event>,
+    /// A restart of PostgreSQL that is under way.
+    restarting: Option<JoinHandle<()>>,
 }
 
 /// Who can be hit.
@@ -205,8 +212,8 @@ pub struct Parts {
 impl Storm {
     pub fn new(parts: Parts) -> Self {
         let Parts { dice, engine, workers, operator, cluster, lines } = parts;
-        let (counts, endings, round) = (Counts::default(), Vec::new(), Vec::new());
-        Self { dice, engine, workers, operator, cluster, lines, counts, endings, round }
+        let (counts, endings, round, restarting) = (Counts::default(), Vec::new(), Vec::new(), None);
+        Self { dice, engine, workers, operator, cluster, lines, counts, endings, round, restarting }
     }
 
     /// For so long, something every 100 to 800 ms. The sleep is the schedule; nothing is waited for by it.
@@ -271,11 +278,7 @@ impl Storm {
                 self.weather(which, Weather::Slow(longer), (500, 3_000));
             }
             Event::Deafen(which) => self.weather(which, Weather::Deaf, (500, 5_000)),
-            Event::RestartPostgres(mode) => {
-                let cluster = self.cluster.clone().unwrap();
-                tokio::task::spawn_blocking(move || cluster.restart(mode)).await.unwrap();
-                self.counts.postgres_restarts += 1;
-            }
+            Event::RestartPostgres(mode) => self.restart_postgres(mode).await,
             Event::KillOperator => {
                 if self.operator.kill() {
                     self.lines.operator.lead(None);
@@ -289,6 +292,20 @@ impl Storm {
                 self.later((200, 3_000), Ending::Resume(provider));
                 self.counts.pauses += u32::from(self.set_pause(provider, Some("chaos")).await);
             }
+        }
+    }
+
+    /// Other things go on happening meanwhile; a restart that is under way ends before the next begins.
+    async fn restart_postgres(&mut self, mode: &'static str) {
+        self.postgres_is_back().await;
+        let cluster = self.cluster.clone().unwrap();
+        self.restarting = Some(tokio::task::spawn_blocking(move || cluster.restart(mode)));
+        self.counts.postgres_restarts += 1;
+    }
+
+    async fn postgres_is_back(&mut self) {
+        if let Some(restarting) = self.restarting.take() {
+            restarting.await.unwrap();
         }
     }
 
@@ -349,6 +366,7 @@ impl Storm {
     /// Ends everything that has not ended.
     pub async fn heal(&mut self) {
         self.lines.all().for_each(super::proxy::Proxy::clear);
+        self.postgres_is_back().await;
         let began = Instant::now();
         while !self.endings.is_empty() {
             assert!(began.elapsed() < PATIENCE, "the storm does not end: {}", self.said());
