@@ -40,7 +40,8 @@ pub struct Fed {
     pub in_doubt: HashSet<Id<Batch>>,
     open: Vec<Id<Payroll>>,
     files: u64,
-    given_up: u64,
+    /// Files that an outage caught in the middle.
+    pub given_up: u64,
 }
 
 /// The people.

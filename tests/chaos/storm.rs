@@ -360,6 +360,9 @@ impl Storm {
 
     /// Every program must be alive that nobody killed.
     pub fn watch(&mut self) {
+        if let Some((operator, _)) = &mut self.operator.running {
+            assert_eq!(operator.ended(), None, "the operator ended by itself: {}", operator.said());
+        }
         self.counts.false_starts += self.workers.revive();
     }
 
