@@ -4,9 +4,11 @@
 mod api;
 mod attack;
 mod cases;
+mod chaos;
 mod cli;
 mod conformance;
 mod flow;
+mod house;
 mod processes;
 mod tidy;
 mod world;
