@@ -7,6 +7,8 @@ mod cases;
 mod cli;
 mod conformance;
 mod flow;
+mod pace;
 mod processes;
+mod restored;
 mod tidy;
 mod world;
