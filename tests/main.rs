@@ -9,6 +9,8 @@ mod cli;
 mod conformance;
 mod flow;
 mod house;
+mod pace;
 mod processes;
+mod restored;
 mod tidy;
 mod world;

@@ -96,7 +96,7 @@ fn seeds(folder: PathBuf, next: &AtomicU64, end: u64, tell: &mpsc::Sender<Tally>
             if seed >= end {
                 return Ok(());
             }
-            let ran = arena.run(seed, seed % TWICE_EVERY == 0).await?;
+            let ran = arena.run(seed, seed.is_multiple_of(TWICE_EVERY)).await?;
             if tell.send(ran).is_err() {
                 return Ok(());
             }

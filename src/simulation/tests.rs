@@ -15,7 +15,7 @@ fn campaign(name: &str, seeds: std::ops::Range<u64>, enough: impl Fn(&Tally) -> 
         let arena = Arena::open(&folder).await.unwrap();
         let mut tally = Tally::default();
         for seed in seeds {
-            tally.and(arena.run(seed, seed % 10 == 0).await.unwrap());
+            tally.and(arena.run(seed, seed.is_multiple_of(10)).await.unwrap());
             if enough(&tally) {
                 break;
             }

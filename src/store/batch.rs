@@ -243,7 +243,8 @@ pub struct Told {
 }
 
 /// Due batches of a provider that nobody was told of lately; marks them as told. `times` are now, and the instant
-/// before which being told is too long ago to count. What must not be sent takes no place.
+/// before which being told is too long ago to count. What must not be sent takes no place. What another worker has
+/// just finished with is looked at again and left out.
 pub async fn nudge(tx: &mut Tx, provider: &str, times: (i64, i64), limit: i64) -> Result<Vec<Told>> {
     const WAITING: &str = "b.provider = $4 AND b.due_at <= $1 AND b.lease_until <= $1 AND b.nudged_at < $2";
     let sql = format!(
@@ -254,8 +255,8 @@ pub async fn nudge(tx: &mut Tx, provider: &str, times: (i64, i64), limit: i64) -
          WHERE {WAITING} AND b.state NOT IN ('transmitting', 'in_doubt') \
          AND (b.state <> 'sealed' OR b.ask_first_at IS NOT NULL OR (r.state = 'released' AND r.paused_at IS NULL \
          AND NOT EXISTS (SELECT 1 FROM pause WHERE code IN ($5, 'programme:' || CAST(b.programme AS TEXT))))) \
-         ORDER BY b.due_at LIMIT $3) other) due ORDER BY rank, since LIMIT $3) AND nudged_at < $2 \
-         RETURNING number, CASE WHEN state IN ('transmitting', 'in_doubt') THEN 0 ELSE 1 END, \
+         ORDER BY b.due_at LIMIT $3) other) due ORDER BY rank, since LIMIT $3) \
+         AND nudged_at < $2 AND due_at <= $1 AND lease_until <= $1 RETURNING number, CASE WHEN state IN ('transmitting', 'in_doubt') THEN 0 ELSE 1 END, \
          CASE WHEN state IN ('transmitting', 'in_doubt') THEN first_copy_at ELSE due_at END"
     );
     let pause = super::notes::provider_pause(provider);
