@@ -12,4 +12,6 @@ pub mod identity;
 pub mod judge;
 pub mod payroll;
 pub mod row;
+#[cfg(test)]
+mod search;
 pub mod text;
