@@ -8,5 +8,6 @@ mod cli;
 mod conformance;
 mod flow;
 mod processes;
+mod properties;
 mod tidy;
 mod world;
