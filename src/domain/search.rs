@@ -4,7 +4,7 @@
 //! little of the engine that calls them. Then each guard is taken away in turn, and the search must notice.
 //!
 //! Deliberately not here: files, batches of more than one row, and other payments. The fence is what it claims to be:
-//! it passes when no copy can arrive. Whether a profile's fence is long enough is a question to its provider.
+//! it passes when no copy can arrive. And `judge` gets the instant it asks for: an answer is judged as of its question. Whether a profile's fence is long enough is a question to its provider.
 
 mod hear;
 mod next;
