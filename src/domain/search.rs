@@ -3,8 +3,9 @@
 //! the real ones (`step`, `judge`, `next`, `may_resend`, `may_be_followed`, `effective`); around them stands the
 //! little of the engine that calls them. Then each guard is taken away in turn, and the search must notice.
 //!
-//! Deliberately not here: files, batches of more than one row, and other payments. The fence is what it claims to be:
-//! it passes when no copy can arrive. And `judge` gets the instant it asks for: an answer is judged as of its question. Whether a profile's fence is long enough is a question to its provider.
+//! Deliberately not here: files, batches of more than one row, and other payments. Two things are taken as given. The
+//! fence is what it claims to be: it passes when no copy can arrive; whether a profile's fence is long enough is a
+//! question to its provider. And `judge` gets the instant it asks for: an answer is judged as of its question.
 
 mod hear;
 mod next;
@@ -25,8 +26,11 @@ use place::{Broken, Place};
 /// A search that has not ended by then has lost its bounds.
 const PLACES_MAX: usize = 3_000_000;
 
+/// What a kind of provider guarantees.
+type Guarantees = fn() -> Profile;
+
 /// Providers that differ in what they guarantee.
-const KINDS: [(&str, fn() -> Profile); 4] =
+const KINDS: [(&str, Guarantees); 4] =
     [("remembers", remembers), ("forgets rejections", forgets), ("no dedupe", asked), ("statement only", statement)];
 
 /// A reference is executed once; its rejection holds.
