@@ -2,7 +2,7 @@
 
 mod input;
 mod uploads;
-mod world;
+pub mod world;
 
 use paymaster::engine::Role;
 use reqwest::Method;

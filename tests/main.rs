@@ -12,5 +12,6 @@ mod house;
 mod pace;
 mod processes;
 mod restored;
+mod properties;
 mod tidy;
 mod world;

@@ -115,13 +115,15 @@ pub fn next(batch: &Standing, now: i64) -> Action {
     }
 }
 
-/// Share of the provider's memory that is not relied on: a resend may travel for a while.
+/// Share of the provider's memory that is not relied on: the worker may take a while, and clocks differ.
 const WINDOW_MARGIN_PERCENT: u128 = 10;
 
 /// Whether the same bytes may be sent again under the same reference: only to a provider that executes a
 /// reference once, and only while it surely remembers the first copy.
 pub fn may_resend(profile: &Profile, first_copy_at: i64, now: i64) -> bool {
-    let trusted = profile.dedupe_window.as_micros() * (100 - WINDOW_MARGIN_PERCENT) / 100;
+    let memory = profile.dedupe_window.as_micros() * (100 - WINDOW_MARGIN_PERCENT) / 100;
+    // What leaves now must arrive before the first copy is forgotten.
+    let trusted = memory.saturating_sub(profile.fence.as_micros());
     // A copy from the future: the clock was set back, and nobody knows how old it is.
     let Ok(age) = u128::try_from(now.saturating_sub(first_copy_at)) else { return false };
     let once = profile.dedupe == Dedupe::ByKey || !Guard::ResendNeedsDedupe.stands();
@@ -197,6 +199,9 @@ mod tests {
             Profile { dedupe: Dedupe::ByKey, dedupe_window: Duration::from_secs(3_600), ..Profile::worst() };
         assert!(may_resend(&remembers, 0, hour / 2));
         assert!(!may_resend(&remembers, 0, hour - 1));
+        assert!(!may_resend(&remembers, 0, hour * 9 / 10 - 1), "it may travel until the fence");
+        let brief = Profile { dedupe_window: remembers.fence, ..remembers.clone() };
+        assert!(!may_resend(&brief, 0, 1), "a copy may travel longer than the provider remembers");
         assert!(!may_resend(&remembers, 0, hour * 2));
         assert!(!may_resend(&remembers, hour, 0), "the clock was set back");
     }

@@ -13,4 +13,6 @@ pub mod judge;
 pub mod pace;
 pub mod payroll;
 pub mod row;
+#[cfg(test)]
+mod search;
 pub mod text;
