@@ -4,6 +4,7 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 
 /// Longest body that can be harmed.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -32,8 +33,13 @@ pub(super) async fn mangle(response: Response, how: Mangle) -> Response {
             let whole = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
             head.headers.insert(header::CONTENT_LENGTH, whole.len().into());
             let half: Result<Bytes, std::io::Error> = Ok(whole.slice(..whole.len() / 2));
-            let end = Err(std::io::ErrorKind::ConnectionReset.into());
-            Response::from_parts(head, Body::from_stream(futures_util::stream::iter([half, end])))
+            let end = async {
+                // What is written leaves while the rest is waited for; an error at once would keep all of it back.
+                tokio::task::yield_now().await;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            };
+            let stream = futures_util::stream::iter([half]).chain(futures_util::stream::once(end));
+            Response::from_parts(head, Body::from_stream(stream))
         }
     }
 }

@@ -213,8 +213,12 @@ impl Sandbox {
     /// Takes back every credit of these references that did not come back yet, and tells whoever asked to be told.
     /// Returns how many came back.
     pub async fn give_back(&self, references: &[&str]) -> anyhow::Result<usize> {
-        let credits = self.operator.credits_of(|reference| references.contains(&reference));
-        execute::give_back(&self.operator, &credits).await.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
+        self.give_back_at(&self.operator.credits_of(|reference| references.contains(&reference))).await
+    }
+
+    /// The same for credits by their place in the ledger.
+    pub async fn give_back_at(&self, credits: &[u32]) -> anyhow::Result<usize> {
+        execute::give_back(&self.operator, credits).await.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
     }
 
     /// Returns when every accepted request was carried out and its callbacks were made.
