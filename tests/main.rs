@@ -11,7 +11,7 @@ mod flow;
 mod house;
 mod pace;
 mod processes;
-mod restored;
 mod properties;
+mod restored;
 mod tidy;
 mod world;

@@ -357,7 +357,7 @@ on_both! {
                 }
             });
         }
-        tokio::time::timeout(PATIENCE, working.join_all()).await.expect("lanes were left idle");
+        tokio::time::timeout(PATIENCE, working.join_all()).await.unwrap();
         assert_eq!(stage.script.most_under_way.load(Ordering::SeqCst), 3);
         assert_eq!(stage.script.sent(), 21, "each was sent once");
         stage.all_settled().await;

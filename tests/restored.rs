@@ -216,13 +216,15 @@ on_both! {
             world.step().await;
             world.pass_seconds(60);
         }
-        assert_eq!((*sent.lock().unwrap(), codes(&world).await), (0, vec!["restored_unasked".to_owned()]));
+        assert_eq!(*sent.lock().unwrap(), 0);
+        assert_eq!(codes(&world).await, vec!["restored_unasked".to_owned()]);
         let refused = world.engine.asked_by_person("amina", "mobile-op", " ").await;
         assert!(refused.is_err(), "without a reason it was not asked");
         let (asked, total) = world.engine.asked_by_person("amina", "mobile-op", "by telephone: none").await.unwrap();
         assert_eq!((asked, total.payments), (1, 2));
         world.complete(id).await;
-        assert_eq!((*sent.lock().unwrap(), codes(&world).await), (1, vec![]));
+        assert_eq!(*sent.lock().unwrap(), 1);
+        assert!(codes(&world).await.is_empty());
         world.verified().await;
     }
 }
@@ -241,7 +243,8 @@ on_both! {
         world.complete(id).await;
         let states = world.states(id).await;
         assert!(states.values().all(|(state, _)| *state == State::Rejected), "{states:?}");
-        assert_eq!((*sent.lock().unwrap(), codes(&world).await), (0, vec![]));
+        assert_eq!(*sent.lock().unwrap(), 0);
+        assert!(codes(&world).await.is_empty());
         world.verified().await;
     }
 }

@@ -59,9 +59,6 @@ pub struct Settings {
     /// Most calls in flight.
     #[serde(default = "defaults::concurrency")]
     pub concurrency: u32,
-    /// Most payments a second over all workers; 0 is no cap. A whole batch counts as sent over the time after it.
-    #[serde(default)]
-    pub payments_per_second: u32,
     /// How long the provider, by contract, refuses a second copy under the same correlation id.
     /// 0 claims nothing: then no copy is ever sent again.
     #[serde(default = "defaults::dedupe_window_seconds")]
@@ -228,7 +225,6 @@ impl Settings {
             rate_per_second: self.rate_per_second,
             doubt_limit: seconds(self.doubt_limit_seconds),
             concurrency: self.concurrency,
-            rate_per_second: self.payments_per_second,
             batches_in_flight: match self.mode {
                 Mode::Batch => self.concurrency,
                 Mode::Single => 1,

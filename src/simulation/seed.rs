@@ -23,7 +23,7 @@ use crate::store::slate;
 /// 2026-11-25 08:00 UTC.
 const MORNING: i64 = 1_795_593_600_000_000;
 /// Events after which a world that has not come to rest never will.
-const EVENTS_MAX: u64 = 60_000;
+const EVENTS_MAX: u64 = 10_000;
 /// What the programme has.
 const FUNDS_MINOR: i64 = 100_000_000;
 
@@ -85,7 +85,7 @@ fn terms(chance: &mut Chance) -> Vec<Terms> {
         kind: Kind::ALL[chance.place(Kind::ALL.len())],
         single: chance.falls(350),
         believed: chance.falls(600),
-        window: if chance.falls(500) { 24 * HOUR } else { chance.between(HOUR / 2, 2 * HOUR) },
+        window: if chance.falls(500) { 24 * HOUR } else { chance.between(HOUR / 5, HOUR) },
         items_max: u32::try_from(chance.between(1, 5)).unwrap_or(1),
     };
     (0..providers).map(one).collect()

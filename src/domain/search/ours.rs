@@ -31,7 +31,7 @@ fn drive(profile: &Profile, place: &Place, at: usize, out: &mut Next) {
     let one = place.generations[at];
     let lease_until = if one.worker == Worker::Idle { NOW } else { NOW + 1 };
     let due_at = (one.batch != BatchState::Completed).then_some(NOW);
-    let standing = Standing { state: one.batch, lease_until, due_at, stopped: false };
+    let standing = Standing { state: one.batch, lease_until, due_at, stopped: false, ask_first: false };
     match next(&standing, NOW) {
         Action::Submit => out.one("claim", place, at, |one| claim(one, true)),
         Action::Lose => out.one("the lease ran out: in doubt", place, at, |one| {
@@ -44,7 +44,8 @@ fn drive(profile: &Profile, place: &Place, at: usize, out: &mut Next) {
                 out.said(asks, word, place, at, |one| one.worker = Worker::Asking(word, one.calm));
             }
         }
-        Action::Nothing => {}
+        // No backup is put back here; the simulation does that.
+        Action::AskFirst | Action::Nothing => {}
     }
     if one.own == State::Settled && one.books.settled == 0 && one.books.returned > 0 {
         out.tried("statement shows the return", place, at, |one| {
