@@ -23,7 +23,7 @@ use crate::store::slate;
 /// 2026-11-25 08:00 UTC.
 const MORNING: i64 = 1_795_593_600_000_000;
 /// Events after which a world that has not come to rest never will.
-const EVENTS_MAX: u64 = 10_000;
+const EVENTS_MAX: u64 = 20_000;
 /// What the programme has.
 const FUNDS_MINOR: i64 = 100_000_000;
 
