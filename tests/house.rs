@@ -159,7 +159,7 @@ items_max = {items_max}
 concurrency = 4
 timeout_seconds = {timeout_seconds}
 fence_seconds = {fence_seconds}
-absent_after_seconds = {fence_seconds}
+absent_after_seconds = 10
 inquire_every_millis = 100
 inquire_every_max_seconds = 1
 "#

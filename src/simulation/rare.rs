@@ -52,17 +52,13 @@ pub enum Rare {
     CameTwice,
     /// A payment was proven never to have arrived.
     NeverArrived,
-    /// A rejected payment was made again as a new generation.
-    Reissued,
-    /// An old generation was heard of while a newer one was open.
-    OldHeard,
     /// The database went back to a backup.
     Restored,
 }
 
 impl Rare {
     /// All of them, with the names under which they are counted.
-    pub const ALL: [(Self, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::LateSuccess, "late_success_after_timeout"),
         (Self::WokeAfterLease, "paused_worker_woke_after_lease"),
         (Self::KilledBeforeWrite, "killed_between_intent_and_write"),
@@ -86,8 +82,6 @@ impl Rare {
         (Self::CommitUnheard, "commit_unheard"),
         (Self::CameTwice, "two_workers_on_one_batch"),
         (Self::NeverArrived, "proven_never_arrived"),
-        (Self::Reissued, "reissued"),
-        (Self::OldHeard, "old_generation_heard"),
         (Self::Restored, "restored_from_backup"),
     ];
 }

@@ -27,6 +27,8 @@ use crate::store::{Store, slate, weather};
 pub(super) const WORKERS: usize = 3;
 /// The process at the door.
 pub(super) const DOOR: usize = WORKERS;
+/// Shortest time a worker does not look after it found nothing.
+const IDLE_MIN: i64 = 2 * SECOND;
 /// Longest time a worker does not look, in a storm and after it.
 const IDLE_MAX: (i64, i64) = (120 * SECOND, 4 * HOUR);
 /// How far the clocks of two workers may differ. Fences and quiet times must bear it.
@@ -233,17 +235,18 @@ pub(super) fn provider_name(provider: usize) -> String {
 async fn work(engine: Arc<Engine>, actor: Actor) {
     loop {
         let due = engine.due().await.map(|due| due.batches).unwrap_or_default();
+        let found = !due.is_empty();
         for number in due.into_iter().chain(stray(&engine, &actor).await) {
             // What goes wrong is found again, as in the service.
             let _ = engine.drive(Id::<Batch>::new(number)).await;
         }
-        let pause = pause(&engine, &actor).await;
+        let pause = pause(&engine, &actor, found).await;
         actor.world.wait(actor::task(), pause).await;
     }
 }
 
 /// How long until the next look. Looking in vain proves nothing, so that a worker sleeps until something is due.
-async fn pause(engine: &Engine, actor: &Actor) -> i64 {
+async fn pause(engine: &Engine, actor: &Actor, found: bool) -> i64 {
     let due = match engine.store.read().await {
         Ok(mut tx) => slate::next_due(&mut tx).await.ok().flatten(),
         Err(_) => None,
@@ -251,9 +254,11 @@ async fn pause(engine: &Engine, actor: &Actor) -> i64 {
     let mut inner = actor.world.look();
     let jitter = inner.chance.between(SECOND / 10, SECOND);
     let most = if inner.storm { IDLE_MAX.0 } else { IDLE_MAX.1 };
+    // What is due and not found is stopped by a person, or by a provider that is not well.
+    let least = if found { 0 } else { IDLE_MIN };
     let until_due = due.map_or(most, |due| due - inner.now);
     // When it is calm, one is enough.
-    if !inner.storm && actor.worker > 0 { most } else { until_due.clamp(0, most) + jitter }
+    if !inner.storm && actor.worker > 0 { most } else { until_due.clamp(least, most) + jitter }
 }
 
 /// A job that nobody sent: now and then a worker comes to a batch although another may be at it.

@@ -28,7 +28,7 @@ fn campaign(name: &str, seeds: std::ops::Range<u64>, enough: impl Fn(&Tally) -> 
 
 #[test]
 fn nobody_twice_and_nobody_forgotten() {
-    let count = std::env::var("PAYMASTER_SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let count = std::env::var("PAYMASTER_SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let tally = campaign("clean", 0..count, |_| false);
     println!("{}\n{}", tally.to_json(), tally.seen);
     assert!(tally.is_clean(), "{:#?}", tally.failed);
