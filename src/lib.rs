@@ -17,6 +17,7 @@
 //! | [`engine`] | load, decide, save: one verb a file | how a call arrives |
 //! | [`api`], [`cli`] | doors: translate and call one verb | rules; each other |
 //! | [`jobs`] | a job names an id; the row is the truth | retries of a payment |
+//! | [`simulation`] | the real engine and store in worlds made of a seed, judged by the providers' ledgers | real sockets and processes |
 //! | [`config`], [`clock`] | the file; the only place that asks the time | |
 //!
 //! # What always holds

@@ -159,7 +159,7 @@ impl Stage {
         let settings = serde_json::json!({
             "base_url": self.sandbox.operator_url(), "mode": "batch", "debit_party": {"key": "accountid", "value": "programme"},
             "callback_url": callback_url, "items_max": 1_000, "inquire_every_millis": 200, "inquire_every_max_seconds": 2,
-            "timeout_seconds": 3, "fence_seconds": 4,
+            "timeout_seconds": 3, "fence_seconds": 4, "absent_after_seconds": 4,
         });
         let provider = Provider {
             name: self.provider.clone(),
