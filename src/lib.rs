@@ -62,6 +62,7 @@
 //! `engine/apply.rs` opens an exception for a person.
 
 pub mod api;
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use paymaster_connectors::contract::Currency;
 
+use crate::chance::Chance;
+
 /// Columns of a sample, in the order in which they are written.
 const HEADER: &str = "entitlement,instalment,beneficiary_id,payee_name,payee_account,amount,currency,purpose,note\r\n";
 /// Bytes collected before they are written on.
@@ -148,7 +150,7 @@ impl Row {
 
 /// Writes the sample as CSV and says what to declare with it.
 pub fn write(sample: &Sample, out: &mut dyn Write) -> io::Result<Declared> {
-    let mut chance = Chance(sample.seed);
+    let mut chance = Chance::new(sample.seed);
     let mut block = Vec::with_capacity(2 * BLOCK_BYTES);
     block.extend_from_slice(HEADER.as_bytes());
     let (mut row, mut before) = (Row::default(), Row::default());
@@ -184,14 +186,14 @@ fn fill(row: &mut Row, sample: &Sample, index: u64, chance: &mut Chance) -> io::
     let scale = 10_u64.pow(exponent);
     let minor = UNITS.start * scale + chance.below((UNITS.end - UNITS.start) * scale);
     row.clear();
-    row.instalment = chance.pick(&["1", "2", "3", ""]);
-    row.purpose = chance.pick(&PURPOSES);
+    row.instalment = pick(chance, &["1", "2", "3", ""]);
+    row.purpose = pick(chance, &PURPOSES);
     row.exponent = exponent;
     row.minor = i64::try_from(minor).ok();
-    let script = chance.pick(&SCRIPTS);
-    row.name.push_str(chance.pick(script.given));
+    let script = pick(chance, &SCRIPTS);
+    row.name.push_str(pick(chance, script.given));
     row.name.push(' ');
-    row.name.push_str(chance.pick(script.family));
+    row.name.push_str(pick(chance, script.family));
     let written = write!(row.entitlement, "HH-{:04}-{index:09}", sample.seed % 10_000)
         .and_then(|()| write!(row.beneficiary, "{}", ID_FIRST + shuffled % IDS_MAX))
         .and_then(|()| write!(row.account, "mobile:+2547{:08}@{}", shuffled % PHONES_MAX, sample.provider))
@@ -215,26 +217,8 @@ impl Row {
     }
 }
 
-/// SplitMix64: tiny, the same everywhere, and no secret depends on it.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `end`, or 0. Slightly uneven for a huge `end`, which a sample does not mind.
-    fn below(&mut self, end: u64) -> u64 {
-        self.next().checked_rem(end).unwrap_or(0)
-    }
-
-    fn pick<T: Copy + Default>(&mut self, from: &[T]) -> T {
-        let index = self.below(from.len() as u64);
-        usize::try_from(index).ok().and_then(|index| from.get(index).copied()).unwrap_or_default()
-    }
+fn pick<T: Copy + Default>(chance: &mut Chance, from: &[T]) -> T {
+    from.get(chance.place(from.len())).copied().unwrap_or_default()
 }
 
 const PURPOSES: [&str; 4] = ["Cash transfer", "School support, term 2", "Old age pension", "Relief after the flood"];

@@ -4,13 +4,12 @@
 //! are those of the service, on a database in memory. First there is a storm, then it is calm and everything must
 //! come to its end; then the providers' own ledgers judge. The same seed is the same world to the last event.
 //!
-//! `chance` draws, `world` keeps time, `operator` is a provider and its ledger, `outside` what providers do, `line` the
+//! `world` keeps time, `operator` is a provider and its ledger, `outside` what providers do, `line` the
 //! connector to them, `actor` a worker's weather, `stage` runs workers, `seed` one world from beginning to end, `audit`
 //! the judgement. Deliberately not here: real sockets and real processes, which other tests have, and the queue.
 
 mod actor;
 mod audit;
-mod chance;
 mod line;
 mod operator;
 mod outside;
@@ -24,7 +23,6 @@ mod world;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 
 use crate::store::Store;
 use crate::store::db::Db;
@@ -71,20 +69,11 @@ impl Tally {
 
     /// As one JSON object.
     pub fn to_json(&self) -> serde_json::Value {
-        #[derive(Serialize)]
-        struct Shown {
-            seeds: u64,
-            events: u64,
-            paid_twice: u64,
-            forgotten: u64,
-            unbalanced: u64,
-            without_evidence: u64,
-            nondeterministic: u64,
-        }
         let Verdict { paid_twice, forgotten, unbalanced, without_evidence } = self.verdict;
-        let (seeds, events, nondeterministic) = (self.seeds, self.events, self.nondeterministic);
-        let shown = Shown { seeds, events, paid_twice, forgotten, unbalanced, without_evidence, nondeterministic };
-        let mut json = serde_json::to_value(shown).unwrap_or_default();
+        let mut json = serde_json::json!({
+            "seeds": self.seeds, "events": self.events, "paid_twice": paid_twice, "forgotten": forgotten,
+            "unbalanced": unbalanced, "without_evidence": without_evidence, "nondeterministic": self.nondeterministic,
+        });
         let rare = self.seen.by_name().map(|(name, times)| (name.to_owned(), times.into()));
         json["rare_events"] = serde_json::Value::Object(rare.collect());
         json

@@ -10,6 +10,7 @@ use super::operator::{Asked, Kind, Stage as Standing};
 use super::rare::Rare;
 use super::stage::{DOOR, Stage, provider_name};
 use super::world::{Answer, Event, HOUR, Inner, Request, SECOND, Word};
+use crate::domain::batch::{BatchState, effective};
 use crate::domain::disbursement::State;
 use crate::engine::Engine;
 use crate::store::slate;
@@ -131,8 +132,7 @@ impl Stage {
     async fn standing(&self, reference: Reference) -> Option<State> {
         let mut tx = self.store.read().await.ok()?;
         let (own, batch) = slate::standing(&mut tx, reference.number()).await.ok()??;
-        let batch = crate::domain::batch::BatchState::parse(&batch)?;
-        Some(crate::domain::batch::effective(State::from_code(own)?, batch))
+        Some(effective(State::from_code(own)?, BatchState::parse(&batch)?))
     }
 }
 

@@ -8,12 +8,12 @@ use anyhow::{Result, ensure};
 use paymaster_connectors::contract::Currency;
 
 use super::audit::{self, Verdict};
-use super::chance::Chance;
 use super::line::Terms;
 use super::operator::{Kind, Operator};
 use super::rare::{Rare, Seen};
-use super::stage::{DOOR, END_OF_TIME, Stage, WORKERS, provider_name};
-use super::world::{Event, HOUR, SECOND, World};
+use super::stage::{DOOR, Stage, WORKERS, provider_name};
+use super::world::{self, Answer, Event, HOUR, SECOND, World};
+use crate::chance::Chance;
 use crate::domain::id::{Id, Payroll};
 use crate::engine::{Actor as Person, CycleRequest, Engine, IntakeRequest, ProgrammeRequest};
 use crate::store::db::Db;
@@ -24,6 +24,8 @@ use crate::store::slate;
 const MORNING: i64 = 1_795_593_600_000_000;
 /// Events after which a world that has not come to rest never will.
 const EVENTS_MAX: u64 = 20_000;
+/// The end of the world if it does not come to rest before.
+const END_OF_TIME: i64 = 20 * 24 * HOUR;
 /// What the programme has.
 const FUNDS_MINOR: i64 = 100_000_000;
 
@@ -38,8 +40,8 @@ pub(super) struct Ran {
 
 /// Runs one seed on a wiped database.
 pub(super) async fn run(db: &Db, folder: &Path, seed: u64) -> Result<Ran> {
-    let mut chance = Chance::new(seed);
-    let world = World::new(chance.next(), MORNING);
+    let mut chance = world::chance(seed);
+    let world = World::new(chance.any(), MORNING);
     let terms = terms(&mut chance);
     for one in &terms {
         let short = chance.falls(100);
@@ -189,33 +191,14 @@ async fn play(stage: &mut Stage) -> Result<Vec<String>> {
 async fn happen(stage: &mut Stage, event: Event) -> Result<()> {
     let world = stage.world.clone();
     match event {
-        Event::Wake(waiter) => {
-            let woken = {
-                let mut inner = world.look();
-                let woken = inner.end(waiter, None);
-                if woken.is_some() {
-                    inner.given_up.insert(waiter);
-                }
-                woken
-            };
-            if let Some(task) = woken {
-                stage.run(task).await;
-            }
-        }
-        Event::Reply { call, answer } => {
-            let woken = world.look().end(call, Some(answer));
-            if let Some(task) = woken {
-                stage.run(task).await;
-            }
-        }
+        Event::Wake(waiter) => go_on(stage, waiter, None).await,
+        Event::Reply { call, answer } => go_on(stage, call, Some(answer)).await,
         Event::Arrive { provider, call, request } => stage.arrived(provider, call, request),
         Event::Execute { provider, place } => stage.execute(provider, place),
         Event::GiveBack { provider, place } => stage.give_back(provider, place),
         Event::CallBack { provider, place, word, tries } => stage.called((provider, place), word, tries).await,
         Event::Kill(worker) => stage.kill(worker),
-        Event::Start(worker) => {
-            stage.start(worker).await;
-        }
+        Event::Start(worker) => stage.start(worker).await,
         Event::Sleep { worker, micros, suspended } => stage.sleep(worker, micros, suspended),
         Event::Rouse(worker) => stage.rouse(worker).await,
         Event::Person => person(stage).await,
@@ -224,6 +207,14 @@ async fn happen(stage: &mut Stage, event: Event) -> Result<()> {
         Event::Calm => world.look().storm = false,
     }
     Ok(())
+}
+
+/// Ends a wait, and goes on with whoever waited.
+async fn go_on(stage: &mut Stage, waiter: u64, answer: Option<Answer>) {
+    let woken = stage.world.look().end(waiter, answer);
+    if let Some(task) = woken {
+        stage.run(task).await;
+    }
 }
 
 /// Everybody is stopped, the copy is put back, a person says so, and everybody begins again.

@@ -278,6 +278,3 @@ async fn stray(engine: &Engine, actor: &Actor) -> Option<i64> {
     let place = inner.chance.place(all.len());
     all.get(place).copied()
 }
-
-/// The end of the world if nothing ends before.
-pub(super) const END_OF_TIME: i64 = 20 * 24 * HOUR;

@@ -12,13 +12,18 @@ use std::task::{Context, Poll};
 
 use paymaster_connectors::contract::Reference;
 
-use super::chance::Chance;
 use super::operator::{Asked, Operator};
 use super::rare::{Rare, Seen};
+use crate::chance::Chance;
 
 /// A second and an hour, in the microseconds that the world counts in.
 pub(super) const SECOND: i64 = 1_000_000;
 pub(super) const HOUR: i64 = 3_600 * SECOND;
+
+/// The chance of a seed, which is another than a sample's of the same seed.
+pub(super) fn chance(seed: u64) -> Chance {
+    Chance::new(seed ^ 0x5eed_ba5e_0000_0001)
+}
 
 /// What a provider says about one payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +113,7 @@ pub(super) struct Inner {
     pub hash: u64,
     /// Tasks that wait for something simulated since they were last asked.
     pub parked: bool,
-    /// Calls whose worker gave up waiting.
+    /// Waits that ended without an answer; a call among them was given up.
     pub given_up: BTreeSet<u64>,
     /// References that went out at least once, and when they first did.
     sent: BTreeMap<Reference, i64>,
@@ -122,7 +127,7 @@ impl World {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 now,
-                chance: Chance::new(seed),
+                chance: chance(seed),
                 storm: true,
                 operators: Vec::new(),
                 seen: Seen::default(),
@@ -209,6 +214,9 @@ impl Inner {
     /// Ends a wait; the task that is to go on, if it still waits.
     pub fn end(&mut self, waiter: u64, answer: Option<Answer>) -> Option<u64> {
         let waiting = self.waiters.get_mut(&waiter).filter(|one| one.over.is_none())?;
+        if answer.is_none() {
+            self.given_up.insert(waiter);
+        }
         waiting.over = Some(answer);
         Some(waiting.task)
     }
@@ -236,9 +244,8 @@ impl Inner {
     /// Whether anything but waiting workers is still to come.
     pub fn is_quiet(&self) -> bool {
         let waits = |event: &Event| {
-            use Event as E;
-            let ours = matches!(event, E::Wake(_) | E::Person | E::Calm | E::Kill(_) | E::Start(_) | E::Rouse(_));
-            ours || matches!(event, E::Sleep { .. } | E::Backup)
+            use Event::{Backup, Calm, Kill, Person, Rouse, Sleep, Start, Wake};
+            matches!(event, Wake(_) | Person | Calm | Kill(_) | Start(_) | Rouse(_) | Sleep { .. } | Backup)
         };
         self.queue.values().all(waits)
     }

@@ -4,7 +4,6 @@
 use anyhow::Result;
 
 use super::db::{Db, Tx};
-use super::seal::Keys;
 use super::{Store, values};
 
 /// Installation tag and look-up key of every simulated world, so that a seed gives the same references each time.
@@ -23,7 +22,7 @@ async fn tables(tx: &mut Tx) -> Result<Vec<String>> {
 }
 
 /// Empties every table and gives the installation its fixed identity.
-pub async fn wipe(db: &Db) -> Result<()> {
+async fn wipe(db: &Db) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute("PRAGMA defer_foreign_keys = ON", &[]).await?;
     for table in tables(&mut tx).await? {
@@ -53,9 +52,7 @@ pub async fn copy(db: &Db, back: bool) -> Result<()> {
 /// A store on a wiped database.
 pub async fn store(db: &Db) -> Result<Store> {
     wipe(db).await?;
-    let mut store = Store::on(db.clone(), false).await?;
-    store.keys = Keys::new(&INDEX_KEY);
-    Ok(store)
+    Store::on(db.clone(), false).await
 }
 
 /// Numbers of all batches.
