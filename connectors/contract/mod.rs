@@ -69,6 +69,16 @@ pub enum Failure {
     InDoubt(Reason),
 }
 
+impl Failure {
+    /// What the provider asked us to wait, in seconds, if it did.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Unavailable { retry_after_seconds, .. } => *retry_after_seconds,
+            Self::Refused(_) | Self::Blocked(_) | Self::InDoubt(_) => None,
+        }
+    }
+}
+
 /// Asked right before each write that could move money; a refusal means the write must not happen.
 #[async_trait]
 pub trait Gate: Send + Sync {

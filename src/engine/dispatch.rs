@@ -35,7 +35,7 @@ impl Engine {
         let board = pace::board(&mut tx, now).await?;
         for provider in &self.providers {
             let (pace, in_hand) = board.get(&provider.name).copied().unwrap_or_default();
-            let lanes = i64::from(provider.connector.profile().batches_in_flight).max(1) - in_hand;
+            let lanes = provider.lanes() - in_hand;
             let places = match pace.entry(now) {
                 Entry::Closed => 0,
                 Entry::Trial => lanes.clamp(0, 1),
@@ -69,9 +69,8 @@ impl Engine {
         };
         let action = next(&standing, now);
         if matches!(action, Action::Submit | Action::AskFirst | Action::Inquire) {
-            let lanes = i64::from(self.provider(&row.provider)?.connector.profile().batches_in_flight).max(1);
             // Looked at without a lock, to spare work; it is looked at again where it counts.
-            if way.in_hand >= lanes || way.pace.is_closed(now) {
+            if way.in_hand >= self.provider(&row.provider)?.lanes() || way.pace.is_closed(now) {
                 return self.wait_for_lane(id).await;
             }
         }

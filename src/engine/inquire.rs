@@ -1,6 +1,6 @@
 //! Asks a provider what became of a batch, and decides what an answer of "I don't have it" leads to.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use paymaster_connectors::contract::{self, Failure, Profile};
 
 use super::Engine;
@@ -74,10 +74,7 @@ impl Engine {
     ) -> Result<Vec<i64>> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
-        if row.epoch != hold.epoch {
-            return Ok(Vec::new());
-        }
+        let Some(mut row) = hold.batch(&mut tx, id).await? else { return Ok(Vec::new()) };
         let profile = self.provider(&row.provider)?.connector.profile();
         self.ask_again(&mut row, &asked, now)?;
         let stopped = notes::is_stopped(&mut tx, row.payroll, &row.provider, row.programme).await?;
@@ -93,10 +90,7 @@ impl Engine {
         row.lease_until = 0;
         if row.state != BatchState::Completed {
             let bounds = inquiry_bounds(self.provider(&row.provider)?.connector.profile())?;
-            let wanted = match asked {
-                Err(Failure::Unavailable { retry_after_seconds, .. }) => *retry_after_seconds,
-                _ => None,
-            };
+            let wanted = asked.as_ref().err().and_then(Failure::retry_after_seconds);
             row.due_at = Some(now + wait(wanted, bounds, row.attempts));
             row.attempts += 1;
         }

@@ -68,6 +68,13 @@ impl fmt::Debug for Provider {
     }
 }
 
+impl Provider {
+    /// How many of its batches workers may have in hand at once; one at least.
+    fn lanes(&self) -> i64 {
+        i64::from(self.connector.profile().batches_in_flight).max(1)
+    }
+}
+
 /// Payee accounts with this scheme (any when empty) at this provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

@@ -113,9 +113,8 @@ pub(super) fn health(done: &Result<(), Failure>, bounds: (i64, i64)) -> Health {
     match done {
         Ok(()) | Err(Failure::Refused(_)) => Health::Well,
         Err(Failure::Blocked(_)) => Health::Untold,
-        Err(Failure::InDoubt(_)) => Health::Failed(None),
-        Err(Failure::Unavailable { retry_after_seconds, .. }) => {
-            Health::Failed(retry_after_seconds.map(|seconds| wait(Some(seconds), bounds, 0)))
+        Err(failure @ (Failure::InDoubt(_) | Failure::Unavailable { .. })) => {
+            Health::Failed(failure.retry_after_seconds().map(|seconds| wait(Some(seconds), bounds, 0)))
         }
     }
 }
@@ -157,7 +156,7 @@ impl Engine {
     /// The last thing before the commit of a claim or of a question: saves the batch with its lease if its provider
     /// is open and a lane is free. Nothing otherwise; the caller then leaves its unit of work uncommitted.
     pub(super) async fn take_lane(&self, tx: &mut Tx, row: &BatchRow, now: i64) -> Result<Option<Turn>> {
-        let lanes = i64::from(self.provider(&row.provider)?.connector.profile().batches_in_flight);
+        let lanes = self.provider(&row.provider)?.lanes();
         let stands = pace::lock(tx, &row.provider).await?;
         let trial_until = match stands.entry(now) {
             Entry::Closed => return Ok(None),
@@ -168,7 +167,7 @@ impl Engine {
         if let Some(closed_until) = trial_until {
             pace::save(tx, &row.provider, Pace { closed_until, ..stands }).await?;
         }
-        let saved = batch::save_in_lane(tx, row, lanes.max(1), now).await?;
+        let saved = batch::save_in_lane(tx, row, lanes, now).await?;
         Ok(saved.then_some(Turn { failures: stands.failures, trial_until }))
     }
 

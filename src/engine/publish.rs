@@ -50,11 +50,7 @@ impl Engine {
 
     fn failed(&self, row: &PublicationRow, failure: &Failure, now: i64) -> (String, Option<i64>) {
         let error: String = failure.to_string().chars().take(ERROR_CHARS_MAX).collect();
-        let asked = match failure {
-            Failure::Unavailable { retry_after_seconds, .. } => *retry_after_seconds,
-            _ => None,
-        };
-        let wait = wait(asked, RETRY_MICROS, row.attempts - 1);
+        let wait = wait(failure.retry_after_seconds(), RETRY_MICROS, row.attempts - 1);
         let dead = row.attempts >= ATTEMPTS_MAX || matches!(failure, Failure::Refused(_));
         if dead {
             tracing::error!(publication.id = %row.id, error, "the registry does not take a message; it waits for a person");

@@ -16,7 +16,7 @@ use super::pace::health;
 use super::said::{Ear, Hold};
 use super::{Engine, Outcome, RefusedKind, refused};
 use crate::domain::batch::BatchState;
-use crate::domain::id::{Batch, Id};
+use crate::domain::id::{Batch, Id, Tenant};
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
 use crate::store::notes::{self, Fact};
@@ -59,14 +59,8 @@ impl Engine {
         let waiting = restored::waiting(&mut tx).await?;
         let batches: i64 = waiting.iter().map(|(_, batches, _)| batches).sum();
         let note = format!("restore {restores}: {batches} batches are asked about first, {in_doubt} are in doubt");
-        let tenants = restored::tenants(&mut tx).await?;
-        let mut number = self.store.allot_in(&mut tx, i64::try_from(tenants.len())?, now).await?;
-        for tenant in tenants {
-            let subject = tenant.number();
-            let fact = Fact { event: "installation.restored", subject, actor: person, note: &note, ..Fact::default() };
-            notes::journal(&mut tx, number, tenant, &fact, now).await?;
-            number += 1;
-        }
+        let told = restored::tenants(&mut tx).await?.into_iter().map(|tenant| (tenant, Total::default(), note.clone()));
+        self.journal_each(&mut tx, ("installation.restored", person), told.collect()).await?;
         tx.commit().await?;
         // Only now is it no longer to be seen from outside that the database went back.
         self.store.allot(1, now).await?;
@@ -104,21 +98,31 @@ impl Engine {
         }
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let (mut batches, mut all) = (0, Total::default());
-        let asked = restored::asked(&mut tx, provider, now).await?;
-        let count = i64::try_from(asked.len()).context("too many tenants")?;
-        let mut number = self.store.allot_in(&mut tx, count, now).await?;
-        for (tenant, of_tenant, total) in asked {
-            let note = format!("{provider}: {of_tenant} batches; {reason}");
-            let (event, subject) = ("installation.asked", tenant.number());
-            let fact = Fact { event, subject, actor: person, total, note: &note, ..Fact::default() };
-            notes::journal(&mut tx, number, tenant, &fact, now).await?;
-            number += 1;
+        let (mut batches, mut all, mut told) = (0, Total::default(), Vec::new());
+        for (tenant, of_tenant, total) in restored::asked(&mut tx, provider, now).await? {
+            told.push((tenant, total, format!("{provider}: {of_tenant} batches; {reason}")));
             batches += of_tenant;
             all = all.and(total).context("the sum is too large")?;
         }
+        self.journal_each(&mut tx, ("installation.asked", person), told).await?;
         tx.commit().await?;
         Ok((batches, all))
+    }
+
+    /// Tells each tenant, in its journal.
+    async fn journal_each(
+        &self,
+        tx: &mut Tx,
+        (event, actor): (&str, &str),
+        told: Vec<(Id<Tenant>, Total, String)>,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let first = self.store.allot_in(tx, i64::try_from(told.len())?, now).await?;
+        for (number, (tenant, total, note)) in (first..).zip(&told) {
+            let fact = Fact { event, subject: tenant.number(), actor, total: *total, note, ..Fact::default() };
+            notes::journal(tx, number, *tenant, &fact, now).await?;
+        }
+        Ok(())
     }
 
     fn profile_of(&self, provider: &str) -> Option<&Profile> {
@@ -156,10 +160,7 @@ impl Engine {
         let now = self.clock.now();
         let mut numbers = self.store.draw(1, now).await?;
         let mut tx = self.store.begin().await?;
-        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
-        if row.epoch != hold.epoch {
-            return Ok(());
-        }
+        let Some(mut row) = hold.batch(&mut tx, id).await? else { return Ok(()) };
         let profile = self.provider(&row.provider)?.connector.profile();
         self.ask_again(&mut row, &asked, now)?;
         // Whoever sent it in the lost time was gone at the restore. Once the longest journey of a copy and the quiet
@@ -181,10 +182,7 @@ impl Engine {
         let now = self.clock.now();
         let mut numbers = self.store.draw(1, now).await?;
         let mut tx = self.store.begin().await?;
-        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
-        if row.epoch != hold.epoch {
-            return Ok(());
-        }
+        let Some(mut row) = hold.batch(&mut tx, id).await? else { return Ok(()) };
         (row.lease_until, row.due_at) = (0, Some(now + UNASKED_AGAIN_MICROS));
         batch::save(&mut tx, &row).await?;
         let detail = "the batch may have left in a time the database lost; ask the provider";

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use async_trait::async_trait;
 use paymaster_connectors::contract::{Failure, Gate, Message, Reason, ReasonClass, Report, Said};
 
@@ -15,7 +16,9 @@ use crate::clock::Moment;
 use crate::domain::guard::Guard;
 use crate::domain::id::{Batch, Id, Payroll, Programme};
 use crate::domain::pace::Turn;
-use crate::store::{batch, notes};
+use crate::store::batch::{self, BatchRow};
+use crate::store::db::Tx;
+use crate::store::notes;
 
 /// Reports applied in one unit of work.
 const FLUSH_REPORTS_MAX: usize = 5_000;
@@ -41,6 +44,12 @@ impl Hold {
     pub fn new(epoch: i64, turn: Turn, began: Moment, lease_micros: i64) -> Self {
         let length = Duration::from_micros(u64::try_from(lease_micros).unwrap_or(0));
         Self { epoch, turn, began: Mutex::new(began), length }
+    }
+
+    /// The batch, locked, if this is still the last hold on it.
+    pub async fn batch(&self, tx: &mut Tx, id: Id<Batch>) -> anyhow::Result<Option<BatchRow>> {
+        let row = batch::lock(tx, id).await?.context("the batch is gone")?;
+        Ok((row.epoch == self.epoch).then_some(row))
     }
 
     fn renew(&self, again: Moment) {

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use paymaster_connectors::contract::{
     self, Failure, Instruction, Message, Outcome, Reason, ReasonClass, Report, Source,
 };
@@ -277,10 +277,7 @@ impl Engine {
         let now = self.clock.now();
         let mut numbers = self.store.draw(6, now).await?;
         let mut tx = self.store.begin().await?;
-        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
-        if row.epoch != hold.epoch {
-            return Ok(());
-        }
+        let Some(mut row) = hold.batch(&mut tx, id).await? else { return Ok(()) };
         row.lease_until = 0;
         // Copies left until now, however long ago the first of them did.
         self.fence(&mut row, now, 0)?;
@@ -313,11 +310,7 @@ impl Engine {
         numbers: &mut Numbers,
     ) -> Result<()> {
         let now = self.clock.now();
-        let asked = match failure {
-            Some(Failure::Unavailable { retry_after_seconds, .. }) => *retry_after_seconds,
-            _ => None,
-        };
-        let wait = wait(asked, RESUBMIT_MICROS, row.attempts);
+        let wait = wait(failure.and_then(Failure::retry_after_seconds), RESUBMIT_MICROS, row.attempts);
         let mut members = disbursement::members(tx, row.id, row.numbers).await?;
         members.retain(is_sent);
         // Whoever was spoken of by another door meanwhile stays where that put them.

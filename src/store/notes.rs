@@ -155,13 +155,16 @@ pub async fn resume(tx: &mut Tx, code: &str) -> Result<bool> {
     Ok(tx.execute("DELETE FROM pause WHERE code = $1", values![code]).await? > 0)
 }
 
+/// How many things stop sending under a provider's pause code ($1), a programme's ($2) and a payroll ($3).
+pub(super) const STOPS: &str = "(SELECT COUNT(*) FROM pause WHERE code IN ($1, $2)) + (SELECT COUNT(*) FROM payroll \
+    WHERE number = $3 AND (paused_at IS NOT NULL OR state <> 'released'))";
+
 /// Whether sending under any of these three is stopped: a payroll, its provider, its programme.
 pub async fn is_stopped(tx: &mut Tx, payroll: Id<Payroll>, provider: &str, programme: Id<Programme>) -> Result<bool> {
-    let sql = "SELECT (SELECT COUNT(*) FROM pause WHERE code IN ($1, $2)) + (SELECT COUNT(*) FROM payroll \
-               WHERE number = $3 AND (paused_at IS NOT NULL OR state <> 'released'))";
+    let sql = format!("SELECT {STOPS}");
     let (provider, programme) = (provider_pause(provider), programme_pause(programme));
     let bound = values![&provider, &programme, payroll.number()];
-    Ok(tx.one(sql, bound).await?.int(0)? > 0)
+    Ok(tx.one(&sql, bound).await?.int(0)? > 0)
 }
 
 /// All pauses: code, reason, since when.

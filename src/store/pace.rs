@@ -25,13 +25,14 @@ pub struct Way {
 
 /// What stands in the way of a batch, in one question and without a lock.
 pub async fn way(tx: &mut Tx, batch: &BatchRow, now: i64) -> Result<Way> {
-    let sql = "SELECT (SELECT COUNT(*) FROM pause WHERE code IN ($1, $2)) + (SELECT COUNT(*) FROM payroll \
-               WHERE number = $3 AND (paused_at IS NOT NULL OR state <> 'released')), \
-               (SELECT COUNT(*) FROM batch WHERE provider = $4 AND lease_until > 0 AND lease_until > $5), \
+    let sql = format!(
+        "SELECT {}, (SELECT COUNT(*) FROM batch WHERE provider = $4 AND lease_until > 0 AND lease_until > $5), \
                COALESCE((SELECT failures FROM pace WHERE provider = $4), 0), \
-               COALESCE((SELECT closed_until FROM pace WHERE provider = $4), 0)";
+               COALESCE((SELECT closed_until FROM pace WHERE provider = $4), 0)",
+        notes::STOPS
+    );
     let (provider, programme) = (notes::provider_pause(&batch.provider), notes::programme_pause(batch.programme));
-    let row = tx.one(sql, values![&provider, &programme, batch.payroll.number(), &batch.provider, now]).await?;
+    let row = tx.one(&sql, values![&provider, &programme, batch.payroll.number(), &batch.provider, now]).await?;
     let pace = Pace { failures: row.int(2)?, closed_until: row.int(3)? };
     Ok(Way { stopped: row.int(0)? > 0, in_hand: row.int(1)?, pace })
 }
