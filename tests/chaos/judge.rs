@@ -36,7 +36,7 @@ pub struct Case {
 }
 
 pub async fn judge(mut case: Case) {
-    let workers = case.storm.workers.count();
+    let workers = case.storm.parts.workers.count();
     case.storm.stop_workers().await;
     let said = case.storm.said();
     let before = asked(&case.storm, "ledger/summary").await;
@@ -76,7 +76,7 @@ pub async fn judge(mut case: Case) {
 
 /// What the operator shows at its own door. Asked directly: the line may be used by others only.
 async fn asked(storm: &Storm, what: &str) -> String {
-    let url = format!("http://{}/admin/{what}", storm.operator.address);
+    let url = format!("http://{}/admin/{what}", storm.parts.operator.address);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     client.get(url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
 }
@@ -124,7 +124,7 @@ fn was_chaos(case: &Case, resends: usize) {
     if case.lasts < LONG {
         return;
     }
-    let (counts, on_a_server) = (case.storm.counts, case.storm.cluster.is_some());
+    let (counts, on_a_server) = (case.storm.counts, case.storm.parts.cluster.is_some());
     let each = [counts.kills, counts.stops, counts.operator_restarts, counts.cuts, counts.refusals];
     let each = each.into_iter().chain([counts.slows, counts.deafs, counts.pauses]);
     assert!(each.into_iter().all(|count| count > 0), "not everything happened: {counts:?}");

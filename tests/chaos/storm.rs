@@ -184,21 +184,6 @@ impl Workers {
     }
 }
 
-/// Everybody who can be hit, and how often each was.
-pub struct Storm {
-    pub dice: Dice,
-    pub engine: Arc<Engine>,
-    pub workers: Workers,
-    pub operator: Operator,
-    pub cluster: Option<Arc<Cluster>>,
-    pub lines: Shared,
-    pub counts: Counts,
-    endings: Vec<(Instant, Ending)>,
-    round: Vec<Event>,
-    /// A restart of PostgreSQL that is under way.
-    restarting: Option<JoinHandle<()>>,
-}
-
 /// Who can be hit.
 pub struct Parts {
     pub dice: Dice,
@@ -209,11 +194,19 @@ pub struct Parts {
     pub lines: Shared,
 }
 
+/// Everybody who can be hit, and how often each was.
+pub struct Storm {
+    pub parts: Parts,
+    pub counts: Counts,
+    endings: Vec<(Instant, Ending)>,
+    round: Vec<Event>,
+    /// A restart of PostgreSQL that is under way.
+    restarting: Option<JoinHandle<()>>,
+}
+
 impl Storm {
     pub fn new(parts: Parts) -> Self {
-        let Parts { dice, engine, workers, operator, cluster, lines } = parts;
-        let (counts, endings, round, restarting) = (Counts::default(), Vec::new(), Vec::new(), None);
-        Self { dice, engine, workers, operator, cluster, lines, counts, endings, round, restarting }
+        Self { parts, counts: Counts::default(), endings: Vec::new(), round: Vec::new(), restarting: None }
     }
 
     /// For so long, something every 100 to 800 ms. The sleep is the schedule; nothing is waited for by it.
@@ -226,7 +219,7 @@ impl Storm {
             if Instant::now() >= next {
                 let event = self.drawn();
                 self.happen(event).await;
-                next = Instant::now() + self.dice.millis(100, 800);
+                next = Instant::now() + self.parts.dice.millis(100, 800);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -234,7 +227,7 @@ impl Storm {
 
     fn drawn(&mut self) -> Event {
         if self.round.is_empty() {
-            let on_a_server = self.cluster.is_some();
+            let on_a_server = self.parts.cluster.is_some();
             let needs_server = |event: &Event| match event {
                 Event::RestartPostgres(_) => true,
                 Event::Cut(which) | Event::Refuse(which) | Event::Slow(which) | Event::Deafen(which) => {
@@ -243,23 +236,23 @@ impl Storm {
                 _ => false,
             };
             self.round = ROUND.into_iter().filter(|event| on_a_server || !needs_server(event)).collect();
-            self.dice.shuffle(&mut self.round);
+            self.parts.dice.shuffle(&mut self.round);
         }
         self.round.pop().unwrap()
     }
 
     async fn happen(&mut self, event: Event) {
-        let place = self.dice.below(self.workers.all.len());
+        let place = self.parts.dice.below(self.parts.workers.all.len());
         match event {
             Event::Kill => {
                 // One that ended by itself meanwhile is looked into by `watch`.
-                if self.workers.all[place].ended().is_none() {
-                    self.workers.replace(place).kill();
+                if self.parts.workers.all[place].ended().is_none() {
+                    self.parts.workers.replace(place).kill();
                     self.counts.kills += 1;
                 }
             }
             Event::Stop => {
-                let worker = &mut self.workers.all[place];
+                let worker = &mut self.parts.workers.all[place];
                 if worker.ended().is_none() {
                     worker.signal("STOP");
                     let ending = Ending::Wake(place, worker.child.id());
@@ -269,25 +262,25 @@ impl Storm {
             }
             Event::Cut(which) => {
                 self.counts.cuts += 1;
-                self.lines.get(which).unwrap().cut();
+                self.parts.lines.get(which).unwrap().cut();
             }
             Event::Refuse(which) => self.weather(which, Weather::Refusing, (200, 2_000)),
             Event::Slow(which) => {
                 let most = if which == Which::Database { 200 } else { 1_500 };
-                let longer = self.dice.millis(20, most);
+                let longer = self.parts.dice.millis(20, most);
                 self.weather(which, Weather::Slow(longer), (500, 3_000));
             }
             Event::Deafen(which) => self.weather(which, Weather::Deaf, (500, 5_000)),
             Event::RestartPostgres(mode) => self.restart_postgres(mode).await,
             Event::KillOperator => {
-                if self.operator.kill() {
-                    self.lines.operator.lead(None);
+                if self.parts.operator.kill() {
+                    self.parts.lines.operator.lead(None);
                     self.counts.operator_restarts += 1;
                     self.later((0, 3_000), Ending::StartOperator);
                 }
             }
             Event::Pause => {
-                let (provider, _) = PROVIDERS[self.dice.below(PROVIDERS.len())];
+                let (provider, _) = PROVIDERS[self.parts.dice.below(PROVIDERS.len())];
                 // Even one that failed may have been written.
                 self.later((200, 3_000), Ending::Resume(provider));
                 self.counts.pauses += u32::from(self.set_pause(provider, Some("chaos")).await);
@@ -298,7 +291,7 @@ impl Storm {
     /// Other things go on happening meanwhile; a restart that is under way ends before the next begins.
     async fn restart_postgres(&mut self, mode: &'static str) {
         self.postgres_is_back().await;
-        let cluster = self.cluster.clone().unwrap();
+        let cluster = self.parts.cluster.clone().unwrap();
         self.restarting = Some(tokio::task::spawn_blocking(move || cluster.restart(mode)));
         self.counts.postgres_restarts += 1;
     }
@@ -316,7 +309,7 @@ impl Storm {
             Weather::Clear | Weather::Deaf => &mut self.counts.deafs,
         };
         *count += 1;
-        let line = self.lines.get(which).unwrap();
+        let line = self.parts.lines.get(which).unwrap();
         // Another weather may hold there; what it swallowed must not be missed.
         line.clear();
         line.set(weather);
@@ -324,7 +317,7 @@ impl Storm {
     }
 
     fn later(&mut self, (low, high): (u64, u64), ending: Ending) {
-        self.endings.push((Instant::now() + self.dice.millis(low, high), ending));
+        self.endings.push((Instant::now() + self.parts.dice.millis(low, high), ending));
     }
 
     async fn end(&mut self, is_due: impl Fn(Instant) -> bool) {
@@ -332,12 +325,12 @@ impl Storm {
         for (_, ending) in due {
             match ending {
                 Ending::Wake(place, number) => {
-                    let worker = &mut self.workers.all[place];
+                    let worker = &mut self.parts.workers.all[place];
                     if worker.child.id() == number && worker.ended().is_none() {
                         worker.signal("CONT");
                     }
                 }
-                Ending::Clear(which) => self.lines.get(which).unwrap().clear(),
+                Ending::Clear(which) => self.parts.lines.get(which).unwrap().clear(),
                 Ending::StartOperator => self.start_operator(),
                 Ending::Resume(provider) => {
                     if !self.set_pause(provider, None).await {
@@ -349,26 +342,26 @@ impl Storm {
     }
 
     fn start_operator(&mut self) {
-        self.operator.start();
-        self.lines.operator.lead(Some(Upstream::Tcp(self.operator.address)));
+        self.parts.operator.start();
+        self.parts.lines.operator.lead(Some(Upstream::Tcp(self.parts.operator.address)));
     }
 
     async fn set_pause(&self, provider: &str, reason: Option<&str>) -> bool {
-        let asked = tokio::time::timeout(VERB_TIMEOUT, self.engine.pause_provider(provider, reason));
+        let asked = tokio::time::timeout(VERB_TIMEOUT, self.parts.engine.pause_provider(provider, reason));
         matches!(asked.await, Ok(Ok(())))
     }
 
     /// Every program must be alive that nobody killed.
     pub fn watch(&mut self) {
-        if let Some((operator, _)) = &mut self.operator.running {
+        if let Some((operator, _)) = &mut self.parts.operator.running {
             assert_eq!(operator.ended(), None, "the operator ended by itself: {}", operator.said());
         }
-        self.counts.false_starts += self.workers.revive();
+        self.counts.false_starts += self.parts.workers.revive();
     }
 
     /// Ends everything that has not ended.
     pub async fn heal(&mut self) {
-        self.lines.all().for_each(super::proxy::Proxy::clear);
+        self.parts.lines.all().for_each(super::proxy::Proxy::clear);
         self.postgres_is_back().await;
         let began = Instant::now();
         while !self.endings.is_empty() {
@@ -380,13 +373,13 @@ impl Storm {
 
     /// The operator dies once more, and is asked what it remembers.
     pub fn restart_operator(&mut self) {
-        self.operator.kill();
+        self.parts.operator.kill();
         self.start_operator();
     }
 
     /// Tells the workers to stop; each must do so of its own, with nothing left under way.
     pub async fn stop_workers(&mut self) {
-        for worker in std::mem::take(&mut self.workers.all) {
+        for worker in std::mem::take(&mut self.parts.workers.all) {
             let status = worker.stop().await;
             assert!(status.success(), "a worker ended with {status}: {}", self.said());
         }
@@ -397,6 +390,6 @@ impl Storm {
     }
 
     pub fn said(&self) -> String {
-        self.workers.said()
+        self.parts.workers.said()
     }
 }
