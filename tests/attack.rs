@@ -429,3 +429,22 @@ on_both! {
         stage.world.verified().await;
     }
 }
+
+on_both! {
+    /// "I don't have it" was true when it was asked, and took its time: a copy that came meanwhile may be paid.
+    async fn an_answer_that_took_its_time_is_as_old_as_its_question(database) {
+        let stage = Stage::new(database, plain()).await;
+        let clock = stage.world.clock();
+        let slow: Answer = Box::new(move |batch| {
+            clock(FENCE_SECONDS);
+            all(Outcome::Absent)(batch)
+        });
+        stage.inquiries([slow]);
+        stage.steps(4).await;
+        assert_eq!(stage.states().await, [State::InDoubt; 2], "a copy may have arrived after the question");
+        stage.inquiries([all(Outcome::Settled)]);
+        stage.steps(10).await;
+        assert_eq!((stage.states().await, stage.exceptions().await), ([State::Settled; 2], vec![]));
+        stage.world.verified().await;
+    }
+}

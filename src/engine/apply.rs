@@ -13,6 +13,7 @@ use paymaster_connectors::contract::{
 };
 
 use super::Engine;
+use super::said::Hold;
 use crate::domain::batch::{BatchState, effective};
 use crate::domain::disbursement::{Move, State, step};
 use crate::domain::id::{Batch, Id, Tenant};
@@ -67,6 +68,8 @@ struct Work<'a> {
     facts: &'a Facts,
     rows: BTreeMap<i64, Row>,
     now: i64,
+    /// The instant that what was said is true of.
+    asked_at: i64,
     applied: Applied,
     exceptions: Vec<(&'static str, i64, i64)>,
     /// What a provider said that is short of our money.
@@ -74,13 +77,14 @@ struct Work<'a> {
 }
 
 impl Engine {
-    /// Applies messages about one batch. `holding` is the epoch of a worker whose lease is renewed by it.
+    /// Applies messages about one batch. `holding` is a worker's hold, which is renewed by it; what it was told is
+    /// judged as of when it began to ask, for an answer does not tell of what arrived while it was on its way.
     pub(super) async fn apply(
         &self,
         id: Id<Batch>,
         facts: &Facts,
         spoken: &[Spoken],
-        holding: Option<i64>,
+        holding: Option<&Hold>,
     ) -> Result<Applied> {
         let now = self.clock.now();
         let reports: usize = spoken.iter().map(|(_, reports)| reports.len()).sum();
@@ -88,8 +92,8 @@ impl Engine {
         let mut numbers = self.store.draw(needed, now).await?;
         let mut tx = self.store.begin().await?;
         let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
-        if let Some(epoch) = holding {
-            anyhow::ensure!(row.epoch == epoch, "another worker has taken the batch");
+        if let Some(hold) = holding {
+            anyhow::ensure!(row.epoch == hold.epoch, "another worker has taken the batch");
         }
         if self.shows_departure(&row, facts, spoken) {
             self.find_departed(&mut tx, &mut row, &mut numbers).await?;
@@ -105,6 +109,7 @@ impl Engine {
             facts,
             rows: rows.collect(),
             now,
+            asked_at: holding.map_or(now, |hold| hold.since),
             applied: Applied::default(),
             exceptions: vec![],
             funding_short: None,
@@ -183,7 +188,7 @@ impl Work<'_> {
         };
         let provider = self.engine.provider(&self.batch.provider)?;
         let attempt = attempt(&self.batch, effective(row.now, self.batch.state), fact.amount, &fact.payee_account);
-        let verdict = judge(&attempt, report, message.source, provider.connector.profile(), self.now);
+        let verdict = judge(&attempt, report, message.source, provider.connector.profile(), self.asked_at);
         let asked = match verdict {
             Verdict::Move(asked) => asked,
             Verdict::Repeat => return Ok(()),
@@ -227,7 +232,7 @@ impl Work<'_> {
             report,
             message.source,
             provider.connector.profile(),
-            self.now,
+            self.asked_at,
         );
         match verdict {
             Verdict::Move(Move::Requeue) | Verdict::Repeat => {}

@@ -33,6 +33,8 @@ const SLOTS_MISSED_MAX: usize = 20;
 pub(super) struct Hold {
     /// The claim's number; another claim has another.
     pub epoch: i64,
+    /// When it began, microseconds: whatever is asked under it is asked later.
+    pub since: i64,
     /// What it took along of the provider's pace.
     pub turn: Turn,
     began: Mutex<Moment>,
@@ -43,7 +45,7 @@ impl Hold {
     /// A hold that began at `began`, before the claim was written.
     pub fn new(epoch: i64, turn: Turn, began: Moment, lease_micros: i64) -> Self {
         let length = Duration::from_micros(u64::try_from(lease_micros).unwrap_or(0));
-        Self { epoch, turn, began: Mutex::new(began), length }
+        Self { epoch, since: began.date, turn, began: Mutex::new(began), length }
     }
 
     /// The batch, locked, if this is still the last hold on it.
@@ -104,7 +106,7 @@ impl<'a> Ear<'a> {
             return Ok(());
         }
         let heard = std::mem::take(&mut self.heard);
-        let applied = self.engine.apply(self.batch, self.facts, &heard, Some(self.hold.epoch)).await?;
+        let applied = self.engine.apply(self.batch, self.facts, &heard, Some(self.hold)).await?;
         self.hold.renew(began);
         self.applied.absent.extend(applied.absent);
         self.applied.not_sent.extend(applied.not_sent);

@@ -255,7 +255,7 @@ impl Engine {
                     bytes: reason.to_string().into(),
                 });
                 let report = Report::batch(Outcome::Rejected(reason));
-                self.apply(row.id, facts, &[(message, vec![report])], Some(hold.epoch)).await?;
+                self.apply(row.id, facts, &[(message, vec![report])], Some(&hold)).await?;
                 self.sent(row.id, (&hold, health), None, Unsent::Rows(Vec::new())).await
             }
             (None, Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_)))) => {
