@@ -6,6 +6,7 @@ mod attack;
 mod cases;
 mod cli;
 mod conformance;
+mod exceptions;
 mod flow;
 mod processes;
 mod tidy;

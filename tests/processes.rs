@@ -13,7 +13,7 @@ use paymaster::config::Config;
 use paymaster::domain::batch::BatchState;
 use paymaster::domain::disbursement::State;
 use paymaster::domain::id::{Id, Payroll};
-use paymaster::domain::payroll::PayrollState;
+use paymaster::domain::payroll::{PayrollKind, PayrollState};
 use paymaster::engine::{Actor, CycleRequest, Engine, IntakeRequest, PayrollStatus, ProgrammeRequest};
 use paymaster::store::batch;
 use paymaster::store::db::Tx;
@@ -149,6 +149,7 @@ impl House {
         let request = IntakeRequest {
             programme: "cash".to_owned(),
             cycle: "2026-11".to_owned(),
+            kind: PayrollKind::Payment,
             declared,
             pay_on: None,
             idempotency_key: None,
