@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ring::rand::SecureRandom;
 
@@ -51,15 +51,38 @@ impl Clock {
         }
     }
 
-    /// Time that only goes forward, for leases.
-    pub fn monotonic(&self) -> Instant {
+    /// Now, to be measured from.
+    pub fn moment(&self) -> Moment {
+        Moment { date: self.now(), monotonic: self.monotonic() }
+    }
+
+    /// Time that only goes forward.
+    fn monotonic(&self) -> Instant {
         match self {
             Self::System | Self::Fixed(_) => Instant::now(),
             Self::Simulated(clock) => {
                 let passed = u64::try_from(clock.passed.load(Ordering::SeqCst)).unwrap_or(0);
-                clock.began + std::time::Duration::from_micros(passed)
+                clock.began + Duration::from_micros(passed)
             }
         }
+    }
+}
+
+/// A point in time by both clocks of a machine. The one that only goes forward stands still while the machine is
+/// suspended; the date may be set. Whichever says that more time has passed is believed: a lease that ends early costs
+/// a question, one that ends late may cost a payment.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Microseconds since 1970 UTC.
+    pub date: i64,
+    monotonic: Instant,
+}
+
+impl Moment {
+    /// How much time has passed since an earlier one, at least.
+    pub fn since(self, earlier: Self) -> Duration {
+        let by_date = u64::try_from(self.date.saturating_sub(earlier.date)).unwrap_or(0);
+        self.monotonic.saturating_duration_since(earlier.monotonic).max(Duration::from_micros(by_date))
     }
 }
 

@@ -207,6 +207,9 @@ impl Config {
         if let Some(registry) = &self.registry {
             engine.registry = Some(registry.open(&self.data).context("registry")?);
         }
+        if migrate {
+            engine.notice_restore().await?;
+        }
         Ok(Arc::new(engine))
     }
 }

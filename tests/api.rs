@@ -1,8 +1,9 @@
 //! The API through a real socket: what persons do, what they may not do, and what the answers say.
 
+mod exceptions;
 mod input;
 mod uploads;
-mod world;
+pub mod world;
 
 use paymaster::engine::Role;
 use reqwest::Method;

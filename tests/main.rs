@@ -4,10 +4,15 @@
 mod api;
 mod attack;
 mod cases;
+mod chaos;
 mod cli;
 mod conformance;
 mod exceptions;
 mod flow;
+mod house;
+mod pace;
 mod processes;
+mod properties;
+mod restored;
 mod tidy;
 mod world;

@@ -1,39 +1,27 @@
 //! Workers as processes of their own that are killed, told to stop and put to sleep in the middle of a payroll.
 //! The operator and the registry live in the test's own process, so their books outlive every worker and judge them.
 
-use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use base64::Engine as _;
-use paymaster::config::Config;
 use paymaster::domain::batch::BatchState;
-use paymaster::domain::disbursement::State;
 use paymaster::domain::id::{Id, Payroll};
 use paymaster::domain::payroll::{PayrollKind, PayrollState};
-use paymaster::engine::{Actor, CycleRequest, Engine, IntakeRequest, PayrollStatus, ProgrammeRequest};
+use paymaster::engine::{Actor, Engine, IntakeRequest, PayrollStatus};
 use paymaster::store::batch;
 use paymaster::store::db::Tx;
-use paymaster_connectors::contract::{Currency, Reference};
-use paymaster_connectors::registry::SigningKey;
+use paymaster_connectors::contract::Currency;
 use paymaster_connectors::sandbox::{self, Faults, RegistryFaults, Sandbox};
 
+use crate::house::{self, Books, LOOK_EVERY, PATIENCE, Program, Setup, Verdict};
 use crate::on_both;
 use crate::world::{Database, Folder, borrowed, csv, database, rows, totals};
 
-/// How often a state that is waited for is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Longest wait for any state; a dead worker's work is taken up well before.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a worker is put to sleep before one is given up that is never in the middle.
 const STOPS_MAX: usize = 400;
 /// Looks at the database until it is certain that a sleeping worker holds a lock.
 const LOOKS_MAX: usize = 25;
-/// Disbursements read at once.
-const PAGE: i64 = 1_000;
 
 /// What differs between the tests.
 struct Terms {
@@ -59,52 +47,11 @@ struct House {
     folder: Folder,
 }
 
-/// A `paymaster work`; it does not outlive its test.
-struct Worker(Child);
-
-impl Worker {
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success(), "the worker was gone before {name}");
-    }
-
-    /// As a power cut would.
-    fn kill(mut self) {
-        assert_eq!(self.0.try_wait().unwrap(), None, "the worker ended by itself");
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    /// Tells it to stop and waits until it has.
-    async fn stop(mut self) -> ExitStatus {
-        self.signal("TERM");
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            assert!(began.elapsed() < PATIENCE, "the worker does not stop");
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl House {
     async fn new(kind: Database, terms: &Terms) -> Self {
         let folder = Folder::new();
-        let currency = Currency::parse("KES").unwrap();
-        let key = SigningKey::generate().unwrap();
-        let key_file = folder.path().join("registry.key");
-        std::fs::write(&key_file, base64::engine::general_purpose::STANDARD.encode(&key)).unwrap();
         let settings = sandbox::Settings {
-            verifying_key: Some(SigningKey::from_pkcs8(&key, None).unwrap().public_key()),
+            verifying_key: Some(house::signing_key(&folder)),
             faults: Faults {
                 seed: 11,
                 reject_per_mille: 50,
@@ -114,29 +61,23 @@ impl House {
                 ..Faults::none()
             },
             registry_faults: RegistryFaults { seed: 11, refuse_first_n: 1, lose_ack_per_mille: 50 },
-            ..sandbox::Settings::new(currency)
+            ..sandbox::Settings::new(Currency::parse("KES").unwrap())
         };
         let sandbox = Sandbox::start(settings).await.unwrap();
-        let url = database(kind, &folder).await;
-        let text = written(&folder, &url, &sandbox, terms);
-        let config = folder.path().join("paymaster.toml");
-        std::fs::write(&config, &text).unwrap();
-        let engine = Config::parse(&text).unwrap().engine(true).await.unwrap();
-        let scope = engine.tenant("default").await.unwrap();
-        let [maker, checker] = ["amina", "bruno"].map(|person| Actor { scope, person: person.to_owned() });
-        let request = ProgrammeRequest {
-            code: "cash".to_owned(),
-            name: "Cash".to_owned(),
-            currency,
-            all_or_nothing: false,
-            amount_minor_max: None,
-            shared_account_max: None,
+        // The lease is short, so that a dead worker's batches are soon taken up.
+        let setup = Setup {
+            url: &database(kind, &folder).await,
+            operator: sandbox.operator_url(),
+            registry: sandbox.registry_url(),
+            providers: &[("mobile-op", terms.mode)],
+            batches: terms.batches,
+            items_max: terms.items_max,
+            lease_seconds: 5,
+            timeout_seconds: 1,
+            fence_seconds: 2,
         };
-        engine.save_programme(&checker, &request).await.unwrap();
-        let day = |text: &str| text.parse().unwrap();
-        let cycle =
-            CycleRequest { code: "2026-11".to_owned(), first_day: day("2026-11-01"), last_day: day("2026-11-30") };
-        engine.make_cycle(&checker, "cash", &cycle).await.unwrap();
+        let config = house::configuration(&folder, &setup);
+        let (engine, maker, checker) = house::open(&config).await;
         Self { engine, sandbox, maker, checker, config, folder }
     }
 
@@ -165,12 +106,8 @@ impl House {
     }
 
     /// Starts a worker. What it says is kept in the house's folder for as long as the test lives.
-    fn worker(&self) -> Worker {
-        let said = File::options().create(true).append(true).open(self.folder.path().join("said.txt")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paymaster"));
-        command.arg("--config").arg(&self.config).arg("work");
-        command.env("PAYMASTER_LOG", std::env::var("PAYMASTER_LOG").unwrap_or_else(|_| "warn".to_owned()));
-        Worker(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap())
+    fn worker(&self) -> Program {
+        Program::worker(&self.config, self.folder.path().join("said.txt"))
     }
 
     async fn status(&self, id: Id<Payroll>) -> PayrollStatus {
@@ -203,9 +140,7 @@ impl House {
         let began = Instant::now();
         loop {
             let status = self.status(id).await;
-            let told: i64 =
-                status.publications.iter().filter(|(state, ..)| state == "acknowledged").map(|(.., items)| items).sum();
-            if status.payroll.state == PayrollState::Completed && told == status.payroll.accepted.payments {
+            if house::is_done(&status) {
                 return self.sandbox.quiet().await;
             }
             self.patient(began, &status);
@@ -222,36 +157,14 @@ impl House {
 
     /// All three books agree about every row, and the operator credited nobody twice.
     async fn books_agree(&self, id: Id<Payroll>) {
-        let mut credits: HashMap<Reference, Vec<i64>> = HashMap::new();
-        self.sandbox.visit_ledger(|credit| {
-            credits.entry(Reference::parse(&credit.reference).unwrap()).or_default().push(credit.amount_minor);
-        });
-        let told: HashMap<String, (String, Option<i64>)> =
-            self.sandbox.outcomes().into_iter().map(|one| (one.instruction, (one.status, one.amount_minor))).collect();
-        let (mut above, mut seen, mut settled_minor) = (0, 0, 0);
-        loop {
-            let page = self.engine.disbursements(&self.maker.scope, id, &[], (above, PAGE)).await.unwrap();
-            let Some(last) = page.last() else { break };
-            above = last.shown.number;
-            for row in &page {
-                let (reference, amount) = (self.engine.reference(row.shown.number), row.shown.amount_minor);
-                let credited = credits.remove(&reference).unwrap_or_default();
-                let (wanted, word) = match row.state {
-                    State::Settled => (vec![amount], "succ"),
-                    State::Rejected => (vec![], "rjct"),
-                    other => panic!("{reference} has no end, it is {other}"),
-                };
-                assert_eq!(credited, wanted, "{reference} is {}", row.state);
-                assert_eq!(told.get(reference.as_str()), Some(&(word.to_owned(), Some(amount))), "{reference}");
-                assert!(row.shown.evidence.is_some(), "{reference} has no evidence");
-                settled_minor += wanted.iter().sum::<i64>();
-                seen += 1;
-            }
-        }
-        assert!(credits.is_empty(), "credits that nobody ordered: {credits:?}");
-        let (status, summary) = (self.status(id).await, self.sandbox.ledger_summary());
-        assert_eq!(seen, status.payroll.accepted.payments, "rows were forgotten");
-        assert_eq!((summary.repeated_references, summary.sum_minor), (0, settled_minor));
+        let mut books = Books::new(self.sandbox.outcomes());
+        self.sandbox.visit_ledger(|credit| books.credit(&credit.reference, credit.amount_minor));
+        let mut verdict = Verdict::default();
+        books.compare(&self.engine, &self.maker, id, &mut verdict).await;
+        assert_eq!(verdict.wrong, Vec::<String>::new());
+        assert!(books.credits.is_empty(), "credits that nobody ordered: {:?}", books.credits);
+        let summary = self.sandbox.ledger_summary();
+        assert_eq!((summary.repeated_references, summary.sum_minor), (0, verdict.settled_minor));
         let found = self.engine.verify().await.unwrap();
         assert!(found.findings.is_empty(), "{:?}", found.findings);
     }
@@ -259,7 +172,7 @@ impl House {
     /// Puts a worker to sleep while it is sending a batch of so many payments one by one, most of them still unsent.
     /// One that sleeps while it holds a lock of the database would make everybody wait for it; it is woken and put
     /// to sleep again.
-    async fn put_to_sleep(&self, worker: &Worker, id: Id<Payroll>, items: u64) {
+    async fn put_to_sleep(&self, worker: &Program, id: Id<Payroll>, items: u64) {
         for _ in 0..STOPS_MAX {
             worker.signal("STOP");
             if self.nobody_holds_a_lock().await {
@@ -291,44 +204,6 @@ impl House {
         }
         false
     }
-}
-
-/// The configuration that the test's engine and its workers share. The lease is short, so that a dead worker's
-/// batches are soon taken up.
-fn written(folder: &Folder, url: &str, sandbox: &Sandbox, terms: &Terms) -> String {
-    let Terms { mode, batches, items_max, .. } = terms;
-    let (folder, operator, registry) = (folder.path().display(), sandbox.operator_url(), sandbox.registry_url());
-    format!(
-        r#"
-database_url = "{url}"
-data = "{folder}"
-[work]
-batches = {batches}
-sweep_millis = 100
-poll_millis = 20
-lease_seconds = 5
-lease_margin_seconds = 2
-[registry]
-url = "{registry}"
-sender_id = "pay.test"
-timeout_seconds = 1
-signing_key = {{ file = "{folder}/registry.key" }}
-[[provider]]
-name = "mobile-op"
-connector = "mobile_money"
-accounts = ["mobile:*@mobile-op"]
-[provider.settings]
-base_url = "{operator}"
-mode = "{mode}"
-debit_party = {{ key = "accountid", value = "programme" }}
-items_max = {items_max}
-concurrency = 4
-timeout_seconds = 1
-fence_seconds = 2
-inquire_every_millis = 100
-inquire_every_max_seconds = 1
-"#
-    )
 }
 
 fn ended(status: &PayrollStatus) -> i64 {

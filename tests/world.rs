@@ -110,6 +110,8 @@ pub struct World {
     pub maker: Actor,
     pub checker: Actor,
     pub folder: Folder,
+    /// Where its database is.
+    pub url: String,
     clock: Arc<AtomicI64>,
 }
 
@@ -158,7 +160,7 @@ impl World {
             CycleRequest { code: "2026-11".to_owned(), first_day: day("2026-11-01"), last_day: day("2026-11-30") };
         engine.make_cycle(&checker, "cash", &cycle).await.unwrap();
         engine.fund(&checker, "cash", 100_000_000, "test").await.unwrap();
-        Self { engine: Arc::new(engine), sandbox, maker, checker, folder, clock }
+        Self { engine: Arc::new(engine), sandbox, maker, checker, folder, url, clock }
     }
 
     /// Hands in rows `entitlement,amount,account`, with the totals they really have.

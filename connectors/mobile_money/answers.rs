@@ -81,6 +81,8 @@ pub enum State {
     Done,
     /// Failed as a whole.
     Failed,
+    /// Done, and undone afterwards.
+    Returned,
 }
 
 /// Reads a word for a state; `None` for a word we do not know.
@@ -88,6 +90,7 @@ pub fn state(word: Option<&String>) -> Option<State> {
     match squeeze(word?).as_str() {
         "completed" | "complete" | "successful" | "success" | "succeeded" => Some(State::Done),
         "failed" | "failure" | "rejected" | "declined" => Some(State::Failed),
+        "reversed" | "returned" | "refunded" | "reversal" => Some(State::Returned),
         "pending" | "accepted" | "created" | "received" | "queued" | "submitted" | "initiated" | "inprogress"
         | "processing" | "approved" | "authorised" | "authorized" => Some(State::Pending),
         _ => None,
@@ -102,13 +105,18 @@ pub fn payment(object: &Object, instruction: &Instruction, key: &str) -> Option<
         State::Done => Outcome::Settled,
         State::Failed => Outcome::Rejected(reasons::of_failed(object)),
         State::Pending => Outcome::Accepted,
+        State::Returned => Outcome::Returned(reasons::of_returned(object)),
     };
     report(object, instruction, key, outcome)
 }
 
-/// A page of items that were paid.
+/// A page of items that were paid, some of which may have come back.
 pub fn completions(items: &[Object], open: &Open<'_>, key: &str) -> Vec<Report> {
-    of_open(items, open).filter_map(|(item, instruction)| report(item, instruction, key, Outcome::Settled)).collect()
+    let outcome = |item: &Object| match state(item.payment_status.as_ref()) {
+        Some(State::Returned) => Outcome::Returned(reasons::of_returned(item)),
+        _ => Outcome::Settled,
+    };
+    of_open(items, open).filter_map(|(item, instruction)| report(item, instruction, key, outcome(item))).collect()
 }
 
 /// A page of items that were not paid.
@@ -130,7 +138,7 @@ fn of_open<'a>(items: &'a [Object], open: &'a Open<'_>) -> impl Iterator<Item = 
 }
 
 fn report(object: &Object, instruction: &Instruction, key: &str, outcome: Outcome) -> Option<Report> {
-    let settled = outcome == Outcome::Settled;
+    let settled = matches!(outcome, Outcome::Settled | Outcome::Returned(_));
     let amount = object.money(object.amount.as_ref(), Some(instruction.amount.currency));
     Some(Report {
         provider_reference: object.payment_reference.clone(),
@@ -141,8 +149,8 @@ fn report(object: &Object, instruction: &Instruction, key: &str, outcome: Outcom
     })
 }
 
-/// The account the object names: ours when it is the one we sent, for a telephone number with or without `+`.
-fn account(object: &Object, instruction: &Instruction, key: &str) -> Option<String> {
+/// The account the object names as paid: ours when it is the one we sent, for a telephone number with or without `+`.
+pub fn account(object: &Object, instruction: &Instruction, key: &str) -> Option<String> {
     let sent = wire::identifier(&instruction.payee_account, key).map(bare);
     if sent.is_some() && object.credit_party.iter().any(|party| party.value.as_deref().map(bare) == sent) {
         return Some(instruction.payee_account.clone());
@@ -153,7 +161,8 @@ fn account(object: &Object, instruction: &Instruction, key: &str) -> Option<Stri
     Some(format!("{}:{}", other.key.as_deref().unwrap_or_default(), other.value.as_deref()?))
 }
 
-fn bare(value: &str) -> &str {
+/// An identifier without the sign that some put before a telephone number.
+pub fn bare(value: &str) -> &str {
     value.trim().trim_start_matches('+')
 }
 

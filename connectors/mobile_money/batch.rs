@@ -1,7 +1,7 @@
 //! Batch mode: one write for all payments, then questions until every page of the outcome was read.
 //! Deliberately not here: reading bodies (`answers`), and when to ask again (the engine).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use reqwest::StatusCode;
@@ -10,12 +10,12 @@ use super::answers::{self, Found, Open, State, Target};
 use super::object::Object;
 use super::rail::Question;
 use super::reasons::squeeze;
-use super::{MobileMoney, ask_again, tell};
-use crate::contract::{Batch, Failure, Gate, Message, Outcome, Reason, Report, Said, Source};
+use super::{MobileMoney, ask_again, tell, unsaid};
+use crate::contract::{About, Batch, Failure, Gate, Message, Money, Outcome, Reason, Reference, Report, Said, Source};
 use crate::http::{self, Answer};
 
 /// Most pages read of one list; a provider that caps pages at 50 items still gets through 100,000.
-const PAGES_MAX: u32 = 2_000;
+pub const PAGES_MAX: u32 = 2_000;
 /// Path of the write, and the first segment of every question about a batch.
 const BATCHES: &str = "batchtransactions";
 
@@ -124,19 +124,19 @@ impl MobileMoney {
         let object = match answers::found(&answer) {
             Found::Object(object) => object,
             // The provider has just named it, so that its absence says nothing about the batch.
-            Found::Absent => return self.unsaid(message, answers::unreadable(&answer), said).await,
-            Found::Failed(failure) => return self.unsaid(message, failure, said).await,
+            Found::Absent => return unsaid(message, answers::unreadable(&answer), said).await,
+            Found::Failed(failure) => return unsaid(message, failure, said).await,
         };
         let report = match answers::state(object.status.as_ref()) {
-            Some(State::Pending | State::Done) => accepted(object.object_reference.clone()),
+            Some(State::Pending | State::Done | State::Returned) => accepted(object.object_reference.clone()),
             Some(State::Failed) => match answers::failed_request(&object) {
-                Failure::InDoubt(reason) => return self.unsaid(message, ask_again(reason), said).await,
+                Failure::InDoubt(reason) => return unsaid(message, ask_again(reason), said).await,
                 // Whatever the cause was, the request was not executed and nothing will be.
                 Failure::Refused(reason) | Failure::Blocked(reason) | Failure::Unavailable { reason, .. } => {
                     Report::batch(Outcome::Rejected(reason))
                 }
             },
-            None => return self.unsaid(message, answers::unreadable(&answer), said).await,
+            None => return unsaid(message, answers::unreadable(&answer), said).await,
         };
         tell(said, message, vec![report], ask_again).await?;
         Ok(object.object_reference)
@@ -156,16 +156,8 @@ impl MobileMoney {
                 tell(said, message, vec![Report::batch(Outcome::Absent)], ask_again).await?;
                 Ok(None)
             }
-            Found::Failed(failure) => self.unsaid(message, failure, said).await,
+            Found::Failed(failure) => unsaid(message, failure, said).await,
         }
-    }
-
-    /// Keeps an answer that says nothing about a payment, and fails.
-    async fn unsaid<T>(&self, message: Message, failure: Failure, said: &mut dyn Said) -> Result<T, Failure> {
-        if !message.bytes.is_empty() {
-            tell(said, message, Vec::new(), ask_again).await?;
-        }
-        Err(failure)
     }
 
     /// Reads one list to its end. What was said stays said; when the numbers differ, it is read again later.
@@ -173,30 +165,76 @@ impl MobileMoney {
         let open: Open<'_> = batch.instructions.iter().map(|item| (item.reference, item)).collect();
         let &Ending { id, list, count } = ending;
         let mut tally = Tally { expected: count, ..Tally::default() };
+        let mut paid = Paid::default();
         for _ in 0..PAGES_MAX {
-            let question = Question {
-                path: vec![BATCHES, id, list.path()],
-                query: vec![("limit", self.settings.page_items), ("offset", tally.read)],
-            };
+            let question = Question::page([BATCHES, id, list.path()], self.settings.page_items, tally.read);
             let answer = self.rail.ask(&question).await?;
             let message = question.message(&answer);
             let items = match page(&answer) {
                 Some(items) => items,
                 // Some providers have no such list while it is empty.
                 None if matches!(answers::found(&answer), Found::Absent) => Vec::new(),
-                None => return self.unsaid(message, failed_page(&answer), said).await,
+                None => return unsaid(message, failed_page(&answer), said).await,
             };
             let reports = match list {
-                List::Completions => answers::completions(&items, &open, &self.settings.identifier_key),
+                List::Completions => {
+                    paid.count(answers::completions(&items, &open, &self.settings.identifier_key), &open)
+                }
                 List::Rejections => answers::rejections(&items, &open, &self.settings.identifier_key),
             };
-            tell(said, message, reports, ask_again).await?;
+            if reports.iter().any(is_returned) {
+                paid.later.push((message, reports));
+            } else {
+                tell(said, message, reports, ask_again).await?;
+            }
             if !tally.goes_on(&items, header(&answer, "x-records-available-count"), self.settings.page_items) {
                 break;
             }
         }
-        tally.check(list)
+        let whole = tally.check(list);
+        for (message, mut reports) in std::mem::take(&mut paid.later) {
+            reports.retain(|report| !is_returned(report) || (whole.is_ok() && !paid.stands(report)));
+            tell(said, message, reports, ask_again).await?;
+        }
+        whole
     }
+}
+
+/// How often each payment of a list was made. A provider that does not know a second copy for what it is may
+/// have made one twice, and taken one of them back.
+#[derive(Debug, Default)]
+struct Paid {
+    made: HashMap<Reference, HashSet<Option<String>>>,
+    /// Pages with something that came back: whether anything still stands is known at the end of the list.
+    later: Vec<(Message, Vec<Report>)>,
+}
+
+impl Paid {
+    /// Names the whole sum where a payment was made more than once: another sum than ours is for a person.
+    fn count(&mut self, mut reports: Vec<Report>, open: &Open<'_>) -> Vec<Report> {
+        for report in &mut reports {
+            let About::Instruction(reference) = report.about else { continue };
+            if report.outcome != Outcome::Settled {
+                continue;
+            }
+            let made = self.made.entry(reference).or_default();
+            made.insert(report.provider_reference.clone());
+            let times = i64::try_from(made.len()).unwrap_or(i64::MAX);
+            if let Some(instruction) = open.get(&reference).filter(|_| times > 1) {
+                let sum = instruction.amount.minor.saturating_mul(times);
+                report.amount = Some(Money::new(sum, instruction.amount.currency));
+            }
+        }
+        reports
+    }
+
+    fn stands(&self, report: &Report) -> bool {
+        matches!(report.about, About::Instruction(reference) if self.made.contains_key(&reference))
+    }
+}
+
+fn is_returned(report: &Report) -> bool {
+    matches!(report.outcome, Outcome::Returned(_))
 }
 
 /// Counts what was read of one list. Items are told apart by name: pages that shift while they are read show
@@ -207,7 +245,7 @@ struct Tally {
     available: Option<u64>,
     read: u64,
     nameless: u64,
-    names: HashSet<String>,
+    names: HashSet<(Option<String>, Option<String>)>,
 }
 
 impl Tally {
@@ -217,9 +255,9 @@ impl Tally {
         self.read += count;
         self.available = available.or(self.available);
         for item in items {
-            match item.our_reference.as_ref().or(item.payment_reference.as_ref()) {
-                Some(name) => drop(self.names.insert(name.clone())),
-                None => self.nameless += 1,
+            match (&item.our_reference, &item.payment_reference) {
+                (None, None) => self.nameless += 1,
+                (ours, theirs) => drop(self.names.insert((ours.clone(), theirs.clone()))),
             }
         }
         // A short page is the end only where no number says otherwise: the provider may cap pages.
@@ -253,7 +291,7 @@ fn taken(answer: &Answer) -> Result<Report, Failure> {
         return Ok(accepted(object.batch_id));
     }
     match answers::state(object.status.as_ref()) {
-        Some(State::Pending | State::Done) => Ok(accepted(object.object_reference)),
+        Some(State::Pending | State::Done | State::Returned) => Ok(accepted(object.object_reference)),
         Some(State::Failed) => Err(answers::failed_request(&object)),
         None => Err(unread()),
     }
@@ -263,20 +301,23 @@ fn accepted(provider_reference: Option<String>) -> Report {
     Report { provider_reference, ..Report::batch(Outcome::Accepted) }
 }
 
-fn page(answer: &Answer) -> Option<Vec<Object>> {
+/// The items of a page, if it is one.
+pub fn page(answer: &Answer) -> Option<Vec<Object>> {
     if answer.status == StatusCode::NO_CONTENT {
         return Some(Vec::new());
     }
     if answer.status.is_success() { serde_json::from_slice(&answer.body).ok() } else { None }
 }
 
-fn failed_page(answer: &Answer) -> Failure {
+/// Why it is none.
+pub fn failed_page(answer: &Answer) -> Failure {
     match answers::found(answer) {
         Found::Failed(failure) => failure,
         _ => answers::unreadable(answer),
     }
 }
 
-fn header(answer: &Answer, name: &str) -> Option<u64> {
+/// A count in a header.
+pub fn header(answer: &Answer, name: &str) -> Option<u64> {
     answer.headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }

@@ -1,6 +1,6 @@
 //! The GSMA Mobile Money API 1.2 as a connector: batches or single disbursements, asked for until they end.
 //!
-//! The order of calls is here and in `batch` and `single`; what bytes mean is in `wire`, `object`, `answers`
+//! The order of calls is here and in `batch`, `single` and `statement`; what bytes mean is in `wire`, `object`, `answers`
 //! and `reasons`, which are pure. Deliberately not here: approval of batches at the provider, reversals,
 //! and account checks.
 
@@ -12,6 +12,7 @@ mod rail;
 mod reasons;
 mod settings;
 mod single;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use answers::Found;
 use object::Object;
 use rail::{Question, Rail};
-pub use settings::{Mode, Party, Secret, Settings, Trust};
+pub use settings::{Asking, Mode, Party, Secret, Settings, Trust};
 
 use crate::contract::{
     Ask, Batch, Callback, Connector, Failure, Gate, Message, Money, Outcome, Profile, Reason, ReasonClass, Received,
@@ -64,9 +65,10 @@ impl Connector for MobileMoney {
     }
 
     async fn inquire(&self, batch: &Batch, said: &mut dyn Said) -> Result<(), Failure> {
-        let asked = match self.settings.mode {
-            Mode::Batch => self.inquire_batch(batch, said).await,
-            Mode::Single => self.inquire_single(batch, said).await,
+        let asked = match (self.settings.ask, self.settings.mode) {
+            (Asking::Statement, _) => self.inquire_statement(batch, said).await,
+            (Asking::Status, Mode::Batch) => self.inquire_batch(batch, said).await,
+            (Asking::Status, Mode::Single) => self.inquire_single(batch, said).await,
         };
         self.noted("inquire", batch, asked)
     }
@@ -115,15 +117,17 @@ impl MobileMoney {
     }
 }
 
-/// What a believed callback says. Settling needs the sum: facts that cannot be matched are no evidence.
+/// What a believed callback says. Settling and coming back need the sum: facts that cannot be matched are no
+/// evidence. A failure only makes us ask: a word that ends a payment is not taken from whoever calls.
 fn called(object: &Object, reference: Reference) -> Option<Report> {
     let outcome = match answers::state(object.payment_status.as_ref())? {
         answers::State::Done => Outcome::Settled,
-        answers::State::Failed => Outcome::Rejected(reasons::of_failed(object)),
+        answers::State::Failed => return None,
+        answers::State::Returned => Outcome::Returned(reasons::of_returned(object)),
         answers::State::Pending => Outcome::Accepted,
     };
     let amount = object.money(object.amount.as_ref(), None).ok()?;
-    if outcome == Outcome::Settled && amount.is_none() {
+    if outcome != Outcome::Accepted && amount.is_none() {
         return None;
     }
     let provider_reference = object.payment_reference.clone();
@@ -132,6 +136,14 @@ fn called(object: &Object, reference: Reference) -> Option<Report> {
 
 fn illegible(code: &str, text: &str) -> Failure {
     Failure::Refused(Reason::new(ReasonClass::Format, code, text))
+}
+
+/// Keeps an answer that says nothing about a payment, and fails.
+async fn unsaid<T>(message: Message, failure: Failure, said: &mut dyn Said) -> Result<T, Failure> {
+    if !message.bytes.is_empty() {
+        tell(said, message, Vec::new(), ask_again).await?;
+    }
+    Err(failure)
 }
 
 /// Hands over evidence; when nobody can listen any more, `otherwise` says what that means for the caller.

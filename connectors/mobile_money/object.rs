@@ -72,6 +72,18 @@ pub struct Object {
     /// Who was paid.
     #[serde(deserialize_with = "parties")]
     pub credit_party: Vec<Party>,
+    /// Who paid.
+    #[serde(deserialize_with = "parties")]
+    pub debit_party: Vec<Party>,
+    /// What the payer said a payment is for, as a statement shows it.
+    #[serde(deserialize_with = "text")]
+    pub description_text: Option<String>,
+    /// What a statement calls an entry.
+    #[serde(deserialize_with = "text")]
+    pub display_type: Option<String>,
+    /// When it was made.
+    #[serde(deserialize_with = "text")]
+    pub creation_date: Option<String>,
     /// Why an item was not paid.
     #[serde(deserialize_with = "text")]
     pub rejection_reason: Option<String>,

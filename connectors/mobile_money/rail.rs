@@ -28,7 +28,7 @@ pub struct Question<'a> {
     /// Segments of the path, not yet escaped.
     pub path: Vec<&'a str>,
     /// Query, if any.
-    pub query: Vec<(&'static str, u64)>,
+    pub query: Vec<(&'static str, String)>,
 }
 
 impl<'a> Question<'a> {
@@ -42,6 +42,11 @@ impl<'a> Question<'a> {
         let query: Vec<_> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mark = if query.is_empty() { "" } else { "?" };
         format!("GET /{}{mark}{}", self.path.join("/"), query.join("&"))
+    }
+
+    /// A page of a list.
+    pub fn page(path: impl Into<Vec<&'a str>>, limit: u64, offset: u64) -> Self {
+        Self { path: path.into(), query: vec![("limit", limit.to_string()), ("offset", offset.to_string())] }
     }
 
     /// The answer as evidence.
@@ -81,8 +86,7 @@ impl Rail {
     pub async fn ask(&self, question: &Question<'_>) -> Result<Answer, Failure> {
         let mut url = self.url(&question.path)?;
         if !question.query.is_empty() {
-            let query = question.query.iter().map(|(name, value)| (*name, value.to_string()));
-            url.query_pairs_mut().extend_pairs(query);
+            url.query_pairs_mut().extend_pairs(&question.query);
         }
         http::ask(self.client.get(url).headers(self.credentials.clone())).await
     }

@@ -68,6 +68,9 @@ const CODES: &[(&str, Meaning)] = &[
     ("invalidoffset", Refused(Format)),
 ];
 
+/// The code of a reason that was not given.
+const UNSTATED: &str = "unstated";
+
 /// Words in rejection texts, the safest reading first: a duplicate may have been paid.
 const PHRASES: &[(ReasonClass, &[&str])] = &[
     (Duplicate, &["duplicate", "already_paid", "already_executed"]),
@@ -129,6 +132,22 @@ pub fn of_failed(object: &Object) -> Reason {
     }
 }
 
+/// Why a payment came back: by its error, or unstated.
+pub fn of_returned(object: &Object) -> Reason {
+    let stated = object.error.as_deref().unwrap_or(object);
+    match &stated.error_code {
+        Some(code) => {
+            Reason::new(meaning(code).map_or(Unknown, class), slug(code), stated.error_text().unwrap_or(code))
+        }
+        None => Reason::unknown("reversed", "the provider shows it as reversed"),
+    }
+}
+
+/// Whether a payment is called failed and nothing more.
+pub fn is_unstated(reason: &Reason) -> bool {
+    reason.code == UNSTATED
+}
+
 /// Why an item of the rejections list was not paid. The list itself says that it was not executed, so that
 /// a text we do not know is no doubt; only the word of a duplicate is.
 pub fn of_text(text: &str) -> Reason {
@@ -186,7 +205,7 @@ pub fn slug(text: &str) -> String {
         before = c;
     }
     let code = code.trim_end_matches('_');
-    if code.is_empty() { "unstated".to_owned() } else { code.to_owned() }
+    if code.is_empty() { UNSTATED.to_owned() } else { code.to_owned() }
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ use crate::contract::{
 const PROTOCOL_ITEMS_MAX: u32 = 999_999;
 /// Most bytes that are put in one batch.
 const BATCH_BYTES_MAX: usize = 32 << 20;
+/// Furthest that a statement can be read back.
+const STATEMENT_DAYS_MAX: u32 = 3_660;
+/// Seconds of a day.
+pub(super) const SECONDS_OF_DAY: u64 = 24 * 3_600;
 /// Most calls in flight that can be configured.
 const CONCURRENCY_MAX: u32 = 256;
 
@@ -74,6 +78,21 @@ pub struct Settings {
     /// How far the provider's calls are believed.
     #[serde(default)]
     pub callback_trust: Trust,
+    /// Where the provider is asked what became of a payment.
+    #[serde(default)]
+    pub ask: Asking,
+    /// How far back the statement is read. Nothing is asked for the first time when it is older.
+    #[serde(default = "defaults::statement_days")]
+    pub statement_days: u32,
+    /// Whether, by contract, what the provider rejected is never paid under the same correlation id.
+    #[serde(default)]
+    pub remembers_rejections: bool,
+    /// A doubt older than this goes to a person.
+    #[serde(default = "defaults::doubt_limit_seconds")]
+    pub doubt_limit_seconds: u64,
+    /// Most payments a second over all workers; 0 is no cap.
+    #[serde(default)]
+    pub rate_per_second: u32,
 }
 
 mod defaults {
@@ -107,6 +126,12 @@ mod defaults {
     pub fn inquire_every_max_seconds() -> u64 {
         300
     }
+    pub fn statement_days() -> u32 {
+        90
+    }
+    pub fn doubt_limit_seconds() -> u64 {
+        crate::contract::Profile::worst().doubt_limit.as_secs()
+    }
 }
 
 /// How payments travel.
@@ -118,6 +143,17 @@ pub enum Mode {
     Batch,
     /// One `POST /transactions/type/disbursement` for each.
     Single,
+}
+
+/// Where the provider is asked what became of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asking {
+    /// The payment or its batch: a completed one is settled.
+    #[default]
+    Status,
+    /// The statement of our funding account: what is debited is settled.
+    Statement,
 }
 
 /// How far callbacks are believed. The protocol has no signature.
@@ -171,7 +207,7 @@ impl Settings {
         Profile {
             dedupe: if self.dedupe_window_seconds == 0 { Dedupe::None } else { Dedupe::ByKey },
             dedupe_window: seconds(self.dedupe_window_seconds),
-            remembers_rejections: false,
+            remembers_rejections: self.remembers_rejections,
             absent_after: seconds(self.absent_after_seconds),
             fence: seconds(self.fence_seconds),
             inquiry: Inquiry::Direct,
@@ -179,10 +215,15 @@ impl Settings {
                 Trust::Hint => CallbackTrust::Hint,
                 Trust::SecretUrl => CallbackTrust::SecretUrl,
             },
-            finality: Finality::Status,
+            finality: match self.ask {
+                Asking::Status => Finality::Status,
+                Asking::Statement => Finality::Statement,
+            },
             silence: Silence::ProvesNothing,
             items_max: self.items_max,
             bytes_max: BATCH_BYTES_MAX,
+            rate_per_second: self.rate_per_second,
+            doubt_limit: seconds(self.doubt_limit_seconds),
             concurrency: self.concurrency,
             batches_in_flight: match self.mode {
                 Mode::Batch => self.concurrency,
@@ -197,6 +238,10 @@ impl Settings {
     /// Refuses values that could not work or would make the guarantees untrue.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let within = |value: u32, most: u32| (1..=most).contains(&value);
+        // What the window leaves out must never look like a payment that did not arrive.
+        let asked_within = [self.doubt_limit_seconds, self.absent_after_seconds, self.fence_seconds];
+        let asked_within = asked_within.into_iter().fold(0, u64::saturating_add);
+        let covers = u64::from(self.statement_days) * SECONDS_OF_DAY >= asked_within;
         let rules = [
             (self.timeout_seconds > 0, "timeout_seconds must be at least 1"),
             (self.fence_seconds > self.timeout_seconds, "fence_seconds must be more than timeout_seconds"),
@@ -204,6 +249,12 @@ impl Settings {
             (within(self.items_max, PROTOCOL_ITEMS_MAX), "items_max must be 1 to 999999"),
             (within(self.concurrency, CONCURRENCY_MAX), "concurrency must be 1 to 256"),
             (self.inquire_every_millis > 0, "inquire_every_millis must be at least 1"),
+            (self.doubt_limit_seconds > 0, "doubt_limit_seconds must be at least 1"),
+            (within(self.statement_days, STATEMENT_DAYS_MAX), "statement_days must be 1 to 3660"),
+            (
+                covers || self.ask == Asking::Status,
+                "statement_days must cover doubt_limit_seconds, absent_after_seconds and fence_seconds together",
+            ),
             (!self.identifier_key.is_empty(), "identifier_key must not be empty"),
             (!self.debit_party.key.is_empty(), "debit_party.key must not be empty"),
             (!self.debit_party.value.is_empty(), "debit_party.value must not be empty"),

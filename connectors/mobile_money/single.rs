@@ -12,6 +12,7 @@ use super::answers::{self, Found, State, Target};
 use super::flush::{Flush, Told};
 use super::object::Object;
 use super::rail::Question;
+use super::reasons;
 use super::wire::{self, Line};
 use super::{MobileMoney, ask_again};
 use crate::contract::{
@@ -141,7 +142,13 @@ impl MobileMoney {
         if halt.because.get().is_some() {
             return told;
         }
-        match self.follow(instruction, &mut told).await {
+        let mut followed = self.follow(instruction, &mut told).await;
+        if matches!(&followed, Ok(Some(report)) if is_bare_failure(report)) {
+            // The protocol gives a failed payment no reason, and some providers call one failed that is only
+            // delayed: a word that ends a payment is worth a second question.
+            followed = self.follow(instruction, &mut told).await;
+        }
+        match followed {
             Ok(report) => {
                 halt.answered();
                 told.report = report;
@@ -184,8 +191,10 @@ impl MobileMoney {
     ) -> Result<Option<Report>, Failure> {
         let object = self.known(&["requeststates", state], instruction.reference, told).await?;
         match (answers::state(object.status.as_ref()), &object.object_reference) {
-            (Some(State::Done), Some(name)) => self.payment(name, instruction, told).await,
-            (Some(State::Done | State::Pending), name) => Ok(Some(accepted(instruction.reference, name.clone()))),
+            (Some(State::Done | State::Returned), Some(name)) => self.payment(name, instruction, told).await,
+            (Some(State::Done | State::Returned | State::Pending), name) => {
+                Ok(Some(accepted(instruction.reference, name.clone())))
+            }
             (Some(State::Failed), _) => match answers::failed_request(&object) {
                 Failure::InDoubt(_) => Ok(None),
                 failure => Ok(Some(Report::instruction(instruction.reference, Outcome::Rejected(reason(&failure))))),
@@ -257,10 +266,16 @@ fn created(answer: &Answer, instruction: &Instruction, key: &str) -> Result<Opti
         return Ok(answers::payment(&object, instruction, key));
     }
     match answers::state(object.status.as_ref()) {
-        Some(State::Pending | State::Done) => Ok(Some(accepted(instruction.reference, object.object_reference))),
+        Some(State::Pending | State::Done | State::Returned) => {
+            Ok(Some(accepted(instruction.reference, object.object_reference)))
+        }
         Some(State::Failed) => Err(answers::failed_request(&object)),
         None => Err(unread()),
     }
+}
+
+fn is_bare_failure(report: &Report) -> bool {
+    matches!(&report.outcome, Outcome::Rejected(reason) if reasons::is_unstated(reason))
 }
 
 fn accepted(reference: Reference, provider_reference: Option<String>) -> Report {

@@ -2,9 +2,11 @@
 //! Amounts are written in their shortest form, which every reading of the specification takes.
 //! Deliberately not here: headers, and anything a provider answers.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Mode, Settings};
+use super::settings::{Asking, Mode, Settings};
 use crate::contract::{Batch, Failure, Instruction, Reason, ReasonClass, Reference};
 
 /// Longest description the protocol takes.
@@ -41,8 +43,8 @@ struct PaymentBody<'a> {
     debit_party: [PartyBody<'a>; 1],
     #[serde(rename = "requestingOrganisationTransactionReference")]
     reference: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    description_text: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    description_text: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -94,8 +96,28 @@ fn payment<'a>(
         credit_party: [PartyBody { key: &settings.identifier_key, value: identifier }],
         debit_party: [PartyBody { key: &settings.debit_party.key, value: &settings.debit_party.value }],
         reference: instruction.reference.as_str(),
-        description_text: cut(instruction.purpose.trim(), DESCRIPTION_CHARS_MAX),
+        description_text: description(settings, instruction),
     })
+}
+
+/// A statement has no field of its own for our reference: where it is to be found there, it comes first.
+fn description<'a>(settings: &Settings, instruction: &'a Instruction) -> Cow<'a, str> {
+    let purpose = instruction.purpose.trim();
+    match settings.ask {
+        Asking::Status => cut(purpose, DESCRIPTION_CHARS_MAX).into(),
+        Asking::Statement => {
+            let text = format!("{} {purpose}", instruction.reference);
+            cut(&text, DESCRIPTION_CHARS_MAX).trim_end().to_owned().into()
+        }
+    }
+}
+
+/// Our reference as an entry of a statement shows it: in its own field, or as the first word we wrote.
+pub fn reference_on_statement(own: Option<&str>, description: Option<&str>) -> Option<Reference> {
+    match own {
+        Some(own) => Reference::parse(own.trim()),
+        None => Reference::parse(description?.split_whitespace().next()?),
+    }
 }
 
 /// The identifier inside a financial address `scheme:id@provider`, if a payment by `key` can go to it.
@@ -144,6 +166,10 @@ pub fn lines(wire: &[u8]) -> Option<Vec<Line<'_>>> {
 
 fn write(bytes: &mut Vec<u8>, body: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(bytes, body).map_err(|error| refused(ReasonClass::Format, "encode", error.to_string()))
+}
+
+fn is_empty(text: &str) -> bool {
+    text.is_empty()
 }
 
 fn cut(text: &str, chars: usize) -> &str {
@@ -205,6 +231,24 @@ mod tests {
         let body: Value = serde_json::from_slice(&encode(&settings(json!({})), &batch).unwrap()).unwrap();
         assert_eq!(body["transactions"][0]["descriptionText"], "é".repeat(160));
         assert_eq!(body["transactions"][1].get("descriptionText"), None);
+    }
+
+    #[test]
+    fn where_the_statement_is_asked_the_reference_comes_first_in_the_description() {
+        let settings = settings(json!({"ask": "statement"}));
+        let mut batch = batch(&[(1, 100), (2, 100)]);
+        batch.instructions[0].purpose = "ä".repeat(200);
+        batch.instructions[1].purpose = " ".into();
+        let bytes = encode(&settings, &batch).unwrap();
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        let texts = [0, 1].map(|n| value["transactions"][n]["descriptionText"].as_str().unwrap().to_owned());
+        assert_eq!((texts[0].chars().count(), texts[1].as_str()), (160, batch.instructions[1].reference.as_str()));
+        assert_eq!(reference_on_statement(None, Some(&texts[0])), Some(batch.instructions[0].reference));
+        // A reference in somebody's purpose is not the payment's own.
+        let quoted = format!("as {}", batch.instructions[0].reference);
+        assert_eq!(reference_on_statement(None, Some(&quoted)), None);
+        assert_eq!(reference_on_statement(Some("x"), Some(&texts[0])), None);
+        assert_eq!(reference_on_statement(None, None), None);
     }
 
     #[test]

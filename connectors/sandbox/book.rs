@@ -1,44 +1,60 @@
 //! Everything the operator remembers: requests, what became of their payments, and the ledger.
-//! A single payment is a request with one item. Deliberately not here: sockets, time-outs and tasks.
+//! A single payment is a request with one item. Deliberately not here: carrying out (`carry.rs`), and sockets,
+//! time-outs and tasks.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use uuid::Uuid;
 
-use super::faults::{Faults, Reason};
+use super::faults::{Fault, Faults, Marks};
 use super::journal::{self, Entry, ItemLine, Journal, RequestLine};
+use super::kind::Kind;
 use super::ledger::{Credit, Ledger};
-use super::request::{Asked, Rejection, Request, Stage};
+use super::reason::Reason;
+use super::request::{Asked, Request, Stage};
 use super::wire::{self, Item, Refusal};
 use crate::contract::Money;
 
 /// The operator's state.
 pub(super) struct Book {
     pub(super) ledger: Ledger,
-    requests: Vec<Request>,
+    pub(super) kind: Kind,
+    pub(super) requests: Vec<Request>,
+    /// The newest request under each correlation id.
     correlations: HashMap<Uuid, u32>,
     servers: HashMap<Uuid, u32>,
     batches: HashMap<Box<str>, u32>,
     singles: HashMap<u64, u32>,
+    /// Further requests under the correlation id of a first one.
+    copies: HashMap<u32, Vec<u32>>,
     journal: Option<Journal>,
-    /// Requests that a fault dropped once.
-    pub(super) dropped: HashSet<String>,
+    /// What a fault has struck once and is to spare from now on.
+    struck: HashSet<(Fault, String)>,
     pub(super) replies_lost: u32,
+}
+
+/// Where a further copy belongs.
+#[derive(Default)]
+struct Copy {
+    of: Option<u32>,
+    replaces: bool,
 }
 
 impl Book {
     /// An empty book, or the one that the folder holds.
-    pub(super) fn open(opening: Money, folder: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn open(opening: Money, kind: Kind, folder: Option<&Path>) -> anyhow::Result<Self> {
         let mut book = Self {
             ledger: Ledger::new(opening),
+            kind,
             requests: Vec::new(),
             correlations: HashMap::new(),
             servers: HashMap::new(),
             batches: HashMap::new(),
             singles: HashMap::new(),
+            copies: HashMap::new(),
             journal: None,
-            dropped: HashSet::new(),
+            struck: HashSet::new(),
             replies_lost: 0,
         };
         if let Some(folder) = folder {
@@ -50,17 +66,27 @@ impl Book {
 
     /// Requests that were approved and not carried out to the end.
     pub(super) fn unfinished(&self) -> Vec<u32> {
-        let open = |(_, request): &(u32, &Request)| request.stage == Stage::Approved;
-        (0_u32..).zip(&self.requests).filter(open).map(|(index, _)| index).collect()
+        self.those(|request| request.stage == Stage::Approved)
     }
 
-    /// Takes a request in, unless its correlation id was seen. It is remembered before anything is answered.
-    pub(super) fn accept(&mut self, asked: Asked, now: i64) -> Result<u32, Refusal> {
-        if asked.correlation.is_some_and(|id| self.correlations.contains_key(&id)) {
-            return Err(duplicate());
-        }
-        let count = self.requests.len();
-        let name = digest(count, asked.correlation, now);
+    /// The same, and those with payments that are held.
+    pub(super) fn waiting(&self) -> Vec<u32> {
+        self.those(|request| request.stage == Stage::Approved || !request.held.is_empty())
+    }
+
+    fn those(&self, which: impl Fn(&Request) -> bool) -> Vec<u32> {
+        (0_u32..).zip(&self.requests).filter(|(_, request)| which(request)).map(|(index, _)| index).collect()
+    }
+
+    /// Takes a request in, unless it is a copy that this kind of operator does not take. It is remembered before
+    /// anything is answered.
+    pub(super) fn accept(&mut self, mut asked: Asked, faults: &Faults, now: i64) -> Result<u32, Refusal> {
+        let earlier = asked.correlation.and_then(|id| self.correlations.get(&id).copied());
+        let copy = match earlier {
+            Some(earlier) => self.copy(earlier, &mut asked, faults, now)?,
+            None => Copy::default(),
+        };
+        let name = digest(self.requests.len(), asked.correlation, now);
         let number = (!asked.batch).then(|| self.ledger.number());
         let object = number.map_or_else(|| format!("B{}", name.simple()), wire::operator_reference);
         let line = RequestLine {
@@ -73,6 +99,8 @@ impl Book {
             description: asked.description,
             approved: asked.approved,
             at_micros: now,
+            copy_of: copy.of,
+            replaces: copy.replaces,
             items: if self.journal.is_some() { asked.items.iter().map(ItemLine::of).collect() } else { Vec::new() },
         };
         if let Some(journal) = &mut self.journal {
@@ -80,6 +108,32 @@ impl Book {
         }
         self.flush()?;
         Ok(self.keep(line, (asked.correlation, name), asked.items))
+    }
+
+    /// What a further copy is to this kind of operator: refused, taken whole, or taken for what was rejected.
+    fn copy(&self, earlier: u32, asked: &mut Asked, faults: &Faults, now: i64) -> Result<Copy, Refusal> {
+        let first = self.request(earlier).map_or(earlier, |request| request.first);
+        let age = now - self.request(earlier).map_or(now, |request| request.at_micros);
+        let whole = Copy { of: Some(first), replaces: false };
+        if faults.forgets(&asked.key(), faults.marks(asked.payees()), age) {
+            return Ok(whole);
+        }
+        match self.kind {
+            Kind::NoDedupe | Kind::StatementOnly => Ok(whole),
+            Kind::Remembers => Err(duplicate()),
+            Kind::ForgetsRejections => {
+                let group = self.group(first);
+                if group.iter().any(|request| request.stage != Stage::Completed) {
+                    return Err(duplicate());
+                }
+                // Of a single payment only the newest copy tells where it stands.
+                let older = if asked.batch { 0 } else { group.len().saturating_sub(1) };
+                let rejected = group.iter().skip(older).flat_map(|request| &request.rejections);
+                let rejected: HashSet<&str> = rejected.map(|rejection| &*rejection.reference).collect();
+                asked.items.retain(|item| !item.reference.is_empty() && rejected.contains(&*item.reference));
+                if asked.items.is_empty() { Err(duplicate()) } else { Ok(Copy { of: Some(first), replaces: true }) }
+            }
+        }
     }
 
     fn keep(&mut self, line: RequestLine, (correlation, server): (Option<Uuid>, Uuid), items: Vec<Item>) -> u32 {
@@ -95,13 +149,23 @@ impl Book {
             }
             None => {
                 self.batches.insert(line.object.as_str().into(), index);
+                if let Some(first) = line.copy_of.filter(|_| line.replaces) {
+                    self.forget_rejections(first, &items);
+                }
             }
         }
+        if let Some(first) = line.copy_of {
+            self.copies.entry(first).or_default().push(index);
+        }
+        let copies = line.copy_of.and_then(|first| self.copies.get(&first)).map_or(0, Vec::len);
         self.requests.push(Request {
             correlation,
             server,
             object: line.object.into(),
             number: line.number,
+            first: line.copy_of.unwrap_or(index),
+            copy: u32::try_from(copies).unwrap_or(u32::MAX),
+            replaces: line.replaces,
             callback: line.callback.map(Into::into),
             title: line.title.map(Into::into),
             description: line.description.map(Into::into),
@@ -112,10 +176,26 @@ impl Book {
             items,
             next: 0,
             done: HashSet::new(),
+            held: Vec::new(),
+            resumed: Vec::new(),
+            returning: Vec::new(),
             completions: Vec::new(),
             rejections: Vec::new(),
+            running: false,
+            again: false,
         });
         index
+    }
+
+    /// What is tried again is not rejected any more.
+    fn forget_rejections(&mut self, first: u32, items: &[Item]) {
+        let again: HashSet<&str> = items.iter().map(|item| &*item.reference).collect();
+        let later = self.copies.get(&first).cloned().unwrap_or_default();
+        for index in std::iter::once(first).chain(later) {
+            if let Some(request) = self.requests.get_mut(index as usize) {
+                request.rejections.retain(|rejection| !again.contains(&*rejection.reference));
+            }
+        }
     }
 
     /// The checker's word on a created batch.
@@ -127,7 +207,7 @@ impl Book {
             return Err(Refusal::business("incorrectState", "only a created batch can be approved"));
         }
         let text = correlation.map(|id| id.to_string());
-        self.write_entry(Entry::Approved { request: index, correlation: text })?;
+        self.write_entry(&Entry::Approved { request: index, correlation: text })?;
         self.flush()?;
         self.mark_approved(index, correlation);
         Ok(())
@@ -139,107 +219,6 @@ impl Book {
         }
         if let Some(request) = self.requests.get_mut(index as usize) {
             request.stage = Stage::Approved;
-        }
-    }
-
-    /// Carries out up to `items_max` payments of a request; true when none is left.
-    pub(super) fn step(
-        &mut self,
-        index: u32,
-        faults: &Faults,
-        (items_max, now): (usize, i64),
-    ) -> Result<bool, Refusal> {
-        for _ in 0..items_max {
-            let Some(request) = self.requests.get_mut(index as usize) else { return Ok(true) };
-            let Some(item) = request.items.get(request.next).cloned() else {
-                return self.end(index, faults, now).map(|()| true);
-            };
-            let position = u32::try_from(request.next).unwrap_or(u32::MAX);
-            let number = request.number;
-            request.next += 1;
-            if !request.done.contains(&position) && !faults.pends(item.payee_id()) {
-                self.settle(index, position, number, (item, faults, now))?;
-            }
-        }
-        Ok(false)
-    }
-
-    fn settle(
-        &mut self,
-        request: u32,
-        position: u32,
-        number: Option<u64>,
-        (item, faults, now): (Item, &Faults, i64),
-    ) -> Result<(), Refusal> {
-        let payee = item.payee_id();
-        let drawn_by = if item.reference.is_empty() { payee } else { &item.reference };
-        let refused = item.refused.or_else(|| faults.rejects(drawn_by, payee));
-        let paid = match refused {
-            Some(reason) => Err(reason),
-            None => {
-                let credit = Credit {
-                    reference: item.reference.clone(),
-                    amount_minor: item.amount_minor,
-                    at_micros: now,
-                    number: number.unwrap_or_else(|| self.ledger.number()),
-                    payee: item.payee.clone(),
-                    debit: item.debit.clone(),
-                };
-                self.ledger.pay(credit)
-            }
-        };
-        match paid {
-            Ok(credit) => self.completed(request, credit),
-            Err(reason) => self.rejected(request, &item, reason, now),
-        }
-        if self.journal.is_none() {
-            return Ok(());
-        }
-        let entry = match paid.map(|credit| self.ledger.credit(credit)) {
-            Ok(credit) => credit.map(|credit| Entry::credit(request, position, credit)),
-            Err(reason) => Some(Entry::Rejected { request, position, reason: reason.text.to_owned(), at_micros: now }),
-        };
-        entry.map_or(Ok(()), |entry| self.write_entry(entry))
-    }
-
-    fn completed(&mut self, request: u32, credit: u32) {
-        if let Some(request) = self.requests.get_mut(request as usize) {
-            request.completions.push(credit);
-        }
-    }
-
-    fn rejected(&mut self, request: u32, item: &Item, reason: &'static Reason, at_micros: i64) {
-        if let Some(request) = self.requests.get_mut(request as usize) {
-            request.rejections.push(Rejection {
-                reference: item.reference.clone(),
-                payee: item.payee.clone(),
-                debit: item.debit.clone(),
-                reason,
-                at_micros,
-            });
-        }
-    }
-
-    fn end(&mut self, index: u32, faults: &Faults, now: i64) -> Result<(), Refusal> {
-        let pends = self.request(index).is_some_and(|request| {
-            let only = request.items.first().filter(|_| request.number.is_some());
-            only.is_some_and(|item| faults.pends(item.payee_id()))
-        });
-        if !pends {
-            self.write_entry(Entry::Ended { request: index, at_micros: now })?;
-            self.mark_ended(index, now);
-        }
-        self.flush()
-    }
-
-    fn mark_ended(&mut self, index: u32, now: i64) {
-        if let Some(request) = self.requests.get_mut(index as usize) {
-            request.stage = Stage::Completed;
-            request.ended_micros = Some(now);
-            request.done = HashSet::new();
-            if request.number.is_none() {
-                request.items = Vec::new();
-            }
         }
     }
 
@@ -255,13 +234,20 @@ impl Book {
                 self.mark_approved(request, journal::uuid(correlation.as_deref())?)
             }
             Entry::Credit { request, position, reference, payee, debit, amount_minor, number, at_micros } => {
+                let item = self.item(request, position);
+                let description = item.map(|item| item.description.clone()).unwrap_or_default();
+                // The payer's name as the request's own item holds it, so that it is kept once.
+                let same = item.filter(|item| *item.debit == *debit).map(|item| item.debit.clone());
                 let credit = Credit {
                     reference: reference.into(),
                     amount_minor,
                     at_micros,
+                    returned: false,
+                    request,
                     number,
                     payee: payee.into(),
-                    debit: self.shared_debit(request, position, debit),
+                    debit: same.unwrap_or_else(|| debit.into()),
+                    description,
                 };
                 let credit = self.ledger.restore(credit);
                 self.completed(request, credit);
@@ -269,20 +255,25 @@ impl Book {
             }
             Entry::Rejected { request, position, reason, at_micros } => {
                 let reason = Reason::parse(&reason).ok_or_else(|| anyhow::anyhow!("unknown reason `{reason}`"))?;
-                let item = self.request(request).and_then(|request| request.items.get(position as usize)).cloned();
+                let item = self.item(request, position).cloned();
                 let item = item.ok_or_else(|| anyhow::anyhow!("a rejection of nothing"))?;
                 self.rejected(request, &item, reason, at_micros);
                 self.mark_done(request, position);
             }
-            Entry::Ended { request, at_micros } => self.mark_ended(request, at_micros),
+            Entry::Returned { credit, number, at_micros } => {
+                let position = self.ledger.position(credit).ok_or_else(|| anyhow::anyhow!("a return of nothing"))?;
+                self.ledger.give_back(position, number, at_micros);
+            }
+            Entry::Ended { request, at_micros } => {
+                self.hold_the_rest(request);
+                self.mark_ended(request, at_micros);
+            }
         }
         Ok(())
     }
 
-    /// The payer's name as the request's own item holds it, so that it is kept once.
-    fn shared_debit(&self, request: u32, position: u32, debit: String) -> std::sync::Arc<str> {
-        let item = self.request(request).and_then(|request| request.items.get(position as usize));
-        item.filter(|item| *item.debit == *debit).map_or_else(|| debit.into(), |item| item.debit.clone())
+    fn item(&self, request: u32, position: u32) -> Option<&Item> {
+        self.request(request)?.items.get(position as usize)
     }
 
     fn mark_done(&mut self, request: u32, position: u32) {
@@ -291,13 +282,30 @@ impl Book {
         }
     }
 
+    /// What a request of an earlier run has ended without.
+    fn hold_the_rest(&mut self, request: u32) {
+        if let Some(request) = self.requests.get_mut(request as usize) {
+            let all = 0..u32::try_from(request.items.len()).unwrap_or(u32::MAX);
+            request.held = all.filter(|position| !request.done.contains(position)).collect();
+            request.next = request.items.len();
+        }
+    }
+
     pub(super) fn request(&self, index: u32) -> Option<&Request> {
         self.requests.get(index as usize)
     }
 
-    pub(super) fn batch(&self, id: &str) -> Option<(u32, &Request)> {
+    /// All requests under the correlation id of one, in the order in which they came.
+    pub(super) fn group(&self, index: u32) -> Vec<&Request> {
+        let first = self.request(index).map_or(index, |request| request.first);
+        let later = self.copies.get(&first).map(Vec::as_slice).unwrap_or_default();
+        std::iter::once(first).chain(later.iter().copied()).filter_map(|index| self.request(index)).collect()
+    }
+
+    /// A batch by any of its names, and all copies of it.
+    pub(super) fn batch(&self, id: &str) -> Option<(u32, Vec<&Request>)> {
         let index = *self.batches.get(id)?;
-        Some((index, self.request(index)?))
+        Some((index, self.group(index)))
     }
 
     pub(super) fn single(&self, number: u64) -> Option<&Request> {
@@ -308,12 +316,35 @@ impl Book {
         self.request(*self.servers.get(&id)?)
     }
 
+    /// What a client is led to by its correlation id: the newest copy of a batch, which shows all of them; of a
+    /// single payment the newest copy that was paid, or the newest.
     pub(super) fn by_correlation(&self, id: Uuid) -> Option<&Request> {
-        self.request(*self.correlations.get(&id)?)
+        let group = self.group(*self.correlations.get(&id)?);
+        let stands = |request: &&&Request| {
+            let credits = request.completions.iter().filter_map(|credit| self.ledger.credit(*credit));
+            request.number.is_some() && credits.into_iter().any(|credit| !credit.returned)
+        };
+        group.iter().rev().find(stands).or(group.last()).copied()
     }
 
-    fn write_entry(&mut self, entry: Entry) -> Result<(), Refusal> {
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.write(&entry)).map_err(disk)
+    /// What the payees of a request call for, whether or not it has ended.
+    pub(super) fn marks(&self, request: &Request, faults: &Faults) -> Marks {
+        let paid = request.completions.iter().filter_map(|credit| self.ledger.credit(*credit)).map(Credit::payee_id);
+        let unpaid = request.rejections.iter().map(|rejection| wire::first_value(&rejection.payee));
+        faults.marks(request.payees().chain(paid).chain(unpaid))
+    }
+
+    /// Whether a fault that strikes once has not struck this yet.
+    pub(super) fn first_time(&mut self, fault: Fault, key: &str) -> bool {
+        self.struck.insert((fault, key.to_owned()))
+    }
+
+    pub(super) fn keeps_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    pub(super) fn write_entry(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.write(entry)).map_err(disk)
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Refusal> {

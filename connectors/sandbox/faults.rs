@@ -1,17 +1,25 @@
-//! What goes wrong at the sandbox, drawn from a seed and a name, so that arrival order changes nothing.
-//! Deliberately not here: doing the harm; the operator and the registry ask, and act.
+//! What goes wrong at the sandbox, drawn from a seed and a name, so that arrival order changes nothing, or called
+//! for by the last six digits of a payee. Deliberately not here: doing the harm; the operator and the registry
+//! ask, and act.
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::{ACCOUNT_NOT_FOUND, DAILY_LIMIT, DRAWN, INSUFFICIENT_FUNDS, Reason};
+
 /// A payee whose identifier ends so does not exist.
 pub const PAYEE_UNKNOWN_SUFFIX: &str = "990001";
-/// A payee whose identifier ends so is never credited and never refused.
+/// A payee whose identifier ends so is neither credited nor refused, until the operator is healed.
 pub const PAYEE_PENDING_SUFFIX: &str = "990002";
-/// A single payment to such a payee is executed, and its reply is lost.
+/// A request with such a payee is executed, and its reply is lost.
 pub const PAYEE_LOST_REPLY_SUFFIX: &str = "990003";
 
 /// What stands in place of every status while `foreign_status` holds. The specification has no such word.
 pub const FOREIGN_STATUS: &str = "ruminating";
+
+/// How late something late is, when nothing else is said: later than any client waits.
+const LATE_MILLIS_DEFAULT: u64 = 60_000;
+/// What every suffix with a meaning begins with.
+const SUFFIX_HEAD: &str = "9900";
 
 /// The operator's faults. A per-mille of 1000 or more is certainty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,16 +29,52 @@ pub struct Faults {
     pub seed: u64,
     /// Payments that are rejected, with a reason from a fixed list.
     pub reject_per_mille: u16,
+    /// Payments whose first copy is rejected, and a second one is not.
+    pub reject_once_per_mille: u16,
+    /// Payments that are rejected because the float is said to be short.
+    pub out_of_funds_per_mille: u16,
+    /// Payments that get neither completion nor rejection until the operator is healed.
+    pub partial_per_mille: u16,
+    /// Payments that come back after they were completed.
+    pub return_per_mille: u16,
+    /// How long after.
+    pub return_millis: u64,
     /// Requests that are carried out and never answered: the connection closes.
     pub lose_reply_per_mille: u16,
     /// Requests that are dropped before anything is done, the first time only.
     pub lose_request_per_mille: u16,
     /// Requests that are carried out and answered with a 500.
     pub error_after_execute_per_mille: u16,
+    /// Requests that are carried out and answered `late_millis` later.
+    pub late_reply_per_mille: u16,
+    /// Requests whose connection closes and that arrive `late_millis` later, the first time only.
+    pub late_request_per_mille: u16,
+    /// How late.
+    pub late_millis: u64,
+    /// Requests that arrive twice; the client gets the second answer, as from a proxy that tried again.
+    pub double_request_per_mille: u16,
+    /// Answers, to requests and to questions, whose body ends in the middle, the first time only.
+    pub truncate_reply_per_mille: u16,
+    /// Answers, to requests and to questions, that are a 200 with a page of HTML, the first time only.
+    pub garble_reply_per_mille: u16,
+    /// Requests that are accepted and not begun until the operator is healed.
+    pub silence_per_mille: u16,
+    /// Payments that are shown with another sum than was paid.
+    pub wrong_amount_per_mille: u16,
+    /// What has ended is shown as failed, the first time it is asked about.
+    pub flap_failed_per_mille: u16,
+    /// What has ended is shown as pending, once, after it was shown as ended.
+    pub flap_pending_per_mille: u16,
+    /// Correlation ids that are forgotten at once.
+    pub forget_key_per_mille: u16,
+    /// How long a correlation id is remembered; 0 is for ever.
+    pub key_window_millis: u64,
     /// Callbacks that are made twice.
     pub duplicate_callback_per_mille: u16,
     /// Callbacks that are never made.
     pub silent_callback_per_mille: u16,
+    /// Callbacks that say the opposite of what became of it.
+    pub contradict_callback_per_mille: u16,
     /// Wait before each request is looked at.
     pub latency_millis: u64,
     /// The first so many batches lose their reply for certain.
@@ -47,17 +91,126 @@ impl Default for Faults {
     }
 }
 
+/// One thing that can go wrong. Its number is its die: one fault's draws say nothing about another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The payee does not exist.
+    Reject = 1,
+    /// Which reason a drawn rejection has; no fault of its own.
+    Reason,
+    /// Carried out, never answered.
+    LoseReply,
+    /// Dropped the first time.
+    LoseRequest,
+    /// Carried out, answered 500.
+    ErrorAfter,
+    /// No callback.
+    SilentCallback,
+    /// Two callbacks.
+    DuplicateCallback,
+    /// The registry keeps a message and does not acknowledge it.
+    LoseAck,
+    /// Answered late.
+    LateReply,
+    /// Arrives late.
+    LateRequest,
+    /// Arrives twice.
+    DoubleRequest,
+    /// The answer ends in the middle.
+    TruncateReply,
+    /// The answer cannot be read.
+    GarbleReply,
+    /// Another sum is shown.
+    WrongAmount,
+    /// Not begun until healed.
+    Silence,
+    /// Neither completed nor rejected until healed.
+    Partial,
+    /// Shown as failed once.
+    FlapFailed,
+    /// Shown as pending once, after it was shown as ended.
+    FlapPending,
+    /// Comes back after it was completed.
+    Return,
+    /// The float is said to be short.
+    OutOfFunds,
+    /// The callback says the opposite.
+    ContradictCallback,
+    /// The first copy is rejected.
+    RejectOnce,
+    /// The correlation id is forgotten at once.
+    ForgetKey,
+}
+
+/// Faults that a payee calls for by its last six digits.
+pub const PAYEE_SUFFIXES: [(&str, Fault); 19] = [
+    (PAYEE_UNKNOWN_SUFFIX, Fault::Reject),
+    (PAYEE_PENDING_SUFFIX, Fault::Partial),
+    (PAYEE_LOST_REPLY_SUFFIX, Fault::LoseReply),
+    ("990004", Fault::LoseRequest),
+    ("990005", Fault::LateReply),
+    ("990006", Fault::DoubleRequest),
+    ("990007", Fault::TruncateReply),
+    ("990008", Fault::GarbleReply),
+    ("990009", Fault::WrongAmount),
+    ("990010", Fault::ErrorAfter),
+    ("990011", Fault::Silence),
+    ("990012", Fault::FlapFailed),
+    ("990013", Fault::FlapPending),
+    ("990014", Fault::Return),
+    ("990015", Fault::OutOfFunds),
+    ("990016", Fault::ContradictCallback),
+    ("990017", Fault::RejectOnce),
+    ("990018", Fault::ForgetKey),
+    ("990019", Fault::LateRequest),
+];
+
+impl Fault {
+    /// The last digits of a payee that call for it, where a payee can.
+    pub fn suffix(self) -> Option<&'static str> {
+        PAYEE_SUFFIXES.iter().find(|(_, fault)| *fault == self).map(|(suffix, _)| *suffix)
+    }
+}
+
+/// Faults that the payees of a request call for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marks(u32);
+
+impl Marks {
+    fn has(self, fault: Fault) -> bool {
+        self.0 & (1 << fault as u32) != 0
+    }
+}
+
 impl Faults {
     /// Nothing goes wrong.
     pub fn none() -> Self {
         Self {
             seed: 0,
             reject_per_mille: 0,
+            reject_once_per_mille: 0,
+            out_of_funds_per_mille: 0,
+            partial_per_mille: 0,
+            return_per_mille: 0,
+            return_millis: 0,
             lose_reply_per_mille: 0,
             lose_request_per_mille: 0,
             error_after_execute_per_mille: 0,
+            late_reply_per_mille: 0,
+            late_request_per_mille: 0,
+            late_millis: LATE_MILLIS_DEFAULT,
+            double_request_per_mille: 0,
+            truncate_reply_per_mille: 0,
+            garble_reply_per_mille: 0,
+            silence_per_mille: 0,
+            wrong_amount_per_mille: 0,
+            flap_failed_per_mille: 0,
+            flap_pending_per_mille: 0,
+            forget_key_per_mille: 0,
+            key_window_millis: 0,
             duplicate_callback_per_mille: 0,
             silent_callback_per_mille: 0,
+            contradict_callback_per_mille: 0,
             latency_millis: 0,
             lose_first_replies: 0,
             foreign_status: false,
@@ -65,45 +218,82 @@ impl Faults {
         }
     }
 
-    pub(super) fn loses_reply(&self, key: &str) -> bool {
-        falls(self.seed, Die::LoseReply, self.lose_reply_per_mille, key)
+    fn per_mille(&self, fault: Fault) -> u16 {
+        match fault {
+            Fault::Reject => self.reject_per_mille,
+            Fault::Reason | Fault::LoseAck => 0,
+            Fault::LoseReply => self.lose_reply_per_mille,
+            Fault::LoseRequest => self.lose_request_per_mille,
+            Fault::ErrorAfter => self.error_after_execute_per_mille,
+            Fault::SilentCallback => self.silent_callback_per_mille,
+            Fault::DuplicateCallback => self.duplicate_callback_per_mille,
+            Fault::LateReply => self.late_reply_per_mille,
+            Fault::LateRequest => self.late_request_per_mille,
+            Fault::DoubleRequest => self.double_request_per_mille,
+            Fault::TruncateReply => self.truncate_reply_per_mille,
+            Fault::GarbleReply => self.garble_reply_per_mille,
+            Fault::WrongAmount => self.wrong_amount_per_mille,
+            Fault::Silence => self.silence_per_mille,
+            Fault::Partial => self.partial_per_mille,
+            Fault::FlapFailed => self.flap_failed_per_mille,
+            Fault::FlapPending => self.flap_pending_per_mille,
+            Fault::Return => self.return_per_mille,
+            Fault::OutOfFunds => self.out_of_funds_per_mille,
+            Fault::ContradictCallback => self.contradict_callback_per_mille,
+            Fault::RejectOnce => self.reject_once_per_mille,
+            Fault::ForgetKey => self.forget_key_per_mille,
+        }
     }
 
-    pub(super) fn loses_request(&self, key: &str) -> bool {
-        falls(self.seed, Die::LoseRequest, self.lose_request_per_mille, key)
+    /// What these payees call for.
+    pub(super) fn marks<'a>(&self, payees: impl IntoIterator<Item = &'a str>) -> Marks {
+        if !self.payee_suffixes {
+            return Marks::default();
+        }
+        let bit = |payee: &str| {
+            let digits = payee.get(payee.len().checked_sub(SUFFIX_HEAD.len() + 2)?..)?;
+            let known = digits.starts_with(SUFFIX_HEAD).then_some(&PAYEE_SUFFIXES)?;
+            known.iter().find(|(suffix, _)| *suffix == digits).map(|(_, fault)| 1_u32 << *fault as u32)
+        };
+        Marks(payees.into_iter().filter_map(bit).fold(0, |all, one| all | one))
     }
 
-    pub(super) fn errs_after(&self, key: &str) -> bool {
-        falls(self.seed, Die::ErrorAfter, self.error_after_execute_per_mille, key)
+    /// Whether a fault strikes what has this name and these payees.
+    pub(super) fn strikes(&self, fault: Fault, key: &str, marks: Marks) -> bool {
+        marks.has(fault) || falls(self.seed, fault, self.per_mille(fault), key)
     }
 
     /// How often a callback is made: never, once or twice.
     pub(super) fn callbacks(&self, key: &str) -> u8 {
-        if falls(self.seed, Die::SilentCallback, self.silent_callback_per_mille, key) {
-            0
-        } else {
-            1 + u8::from(falls(self.seed, Die::DuplicateCallback, self.duplicate_callback_per_mille, key))
-        }
+        let strikes = |fault| self.strikes(fault, key, Marks::default());
+        if strikes(Fault::SilentCallback) { 0 } else { 1 + u8::from(strikes(Fault::DuplicateCallback)) }
     }
 
-    /// Why a payment is rejected, if it is.
-    pub(super) fn rejects(&self, reference: &str, payee: &str) -> Option<&'static Reason> {
-        if self.payee_suffixes && payee.ends_with(PAYEE_UNKNOWN_SUFFIX) {
+    /// Why a payment is rejected, if it is. Every further copy of it is drawn for anew.
+    pub(super) fn rejects(&self, reference: &str, payee: &str, copy: u32) -> Option<&'static Reason> {
+        let marks = self.marks([payee]);
+        if marks.has(Fault::Reject) {
             return Some(&ACCOUNT_NOT_FOUND);
         }
-        if !falls(self.seed, Die::Reject, self.reject_per_mille, reference) {
+        if copy == 0 && self.strikes(Fault::RejectOnce, reference, marks) {
+            return Some(&DAILY_LIMIT);
+        }
+        let again = (copy > 0).then(|| format!("{reference}#{copy}"));
+        let key = again.as_deref().unwrap_or(reference);
+        if self.strikes(Fault::OutOfFunds, key, marks) {
+            return Some(&INSUFFICIENT_FUNDS);
+        }
+        if !falls(self.seed, Fault::Reject, self.reject_per_mille, key) {
             return None;
         }
-        let which = draw(self.seed, Die::Reason, reference) % DRAWN.len() as u64;
+        let which = draw(self.seed, Fault::Reason, key) % DRAWN.len() as u64;
         DRAWN.get(usize::try_from(which).unwrap_or(0)).copied()
     }
 
-    pub(super) fn pends(&self, payee: &str) -> bool {
-        self.payee_suffixes && payee.ends_with(PAYEE_PENDING_SUFFIX)
-    }
-
-    pub(super) fn loses_single_reply(&self, payee: &str) -> bool {
-        self.payee_suffixes && payee.ends_with(PAYEE_LOST_REPLY_SUFFIX)
+    /// Whether a correlation id that was last used so long ago is not known any more.
+    pub(super) fn forgets(&self, key: &str, marks: Marks, age_micros: i64) -> bool {
+        let window = i64::try_from(self.key_window_millis.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        (window > 0 && age_micros >= window) || self.strikes(Fault::ForgetKey, key, marks)
     }
 }
 
@@ -121,64 +311,16 @@ pub struct RegistryFaults {
 
 impl RegistryFaults {
     pub(super) fn loses_ack(&self, message_id: &str) -> bool {
-        falls(self.seed, Die::LoseAck, self.lose_ack_per_mille, message_id)
+        falls(self.seed, Fault::LoseAck, self.lose_ack_per_mille, message_id)
     }
 }
 
-/// Why a payment was not made, as the GSMA error object names it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reason {
-    pub category: &'static str,
-    pub code: &'static str,
-    pub text: &'static str,
-}
-
-impl Reason {
-    const fn business(code: &'static str, text: &'static str) -> Self {
-        Self { category: "businessRule", code, text }
-    }
-
-    /// Finds a reason by the text it was stored under.
-    pub(super) fn parse(text: &str) -> Option<&'static Self> {
-        DRAWN.iter().chain(&CHECKED).find(|reason| reason.text == text).copied()
-    }
-}
-
-pub(super) static ACCOUNT_NOT_FOUND: Reason =
-    Reason { category: "identification", code: "identifierError", text: "Account not found" };
-static ACCOUNT_CLOSED: Reason = Reason::business("requestDeclined", "Account closed");
-static DAILY_LIMIT: Reason = Reason::business("dailyValueLimitExceeded", "Daily limit exceeded");
-static MAX_BALANCE: Reason = Reason::business("maxBalanceExceeded", "Max balance exceeded");
-static DECEASED: Reason = Reason::business("requestDeclined", "Payee deceased");
-pub(super) static INSUFFICIENT_FUNDS: Reason = Reason::business("insufficientFunds", "Insufficient funds");
-pub(super) static CURRENCY: Reason =
-    Reason { category: "validation", code: "currencyNotSupported", text: "Currency not supported" };
-pub(super) static DECIMALS: Reason =
-    Reason { category: "validation", code: "formatError", text: "Amount does not fit the currency" };
-pub(super) static TOO_LITTLE: Reason = Reason::business("lessThanTransactionMinValue", "Amount is below the minimum");
-
-static DRAWN: [&Reason; 5] = [&ACCOUNT_NOT_FOUND, &ACCOUNT_CLOSED, &DAILY_LIMIT, &MAX_BALANCE, &DECEASED];
-static CHECKED: [&Reason; 4] = [&INSUFFICIENT_FUNDS, &CURRENCY, &DECIMALS, &TOO_LITTLE];
-
-/// One die for each fault, so that one fault's draws say nothing about another's.
-#[derive(Clone, Copy)]
-enum Die {
-    Reject = 1,
-    Reason,
-    LoseReply,
-    LoseRequest,
-    ErrorAfter,
-    SilentCallback,
-    DuplicateCallback,
-    LoseAck,
-}
-
-fn falls(seed: u64, die: Die, per_mille: u16, key: &str) -> bool {
+fn falls(seed: u64, die: Fault, per_mille: u16, key: &str) -> bool {
     per_mille > 0 && draw(seed, die, key) % 1000 < u64::from(per_mille)
 }
 
 /// SplitMix64, stepped once for each eight bytes of the key.
-fn draw(seed: u64, die: Die, key: &str) -> u64 {
+fn draw(seed: u64, die: Fault, key: &str) -> u64 {
     let start = mix(seed ^ ((die as u64) << 56));
     key.as_bytes().chunks(8).fold(mix(start ^ key.len() as u64), |state, chunk| {
         let mut word = [0_u8; 8];
@@ -203,10 +345,12 @@ mod tests {
         let faults = Faults { seed: 7, reject_per_mille: 100, ..Faults::none() };
         let other = Faults { seed: 8, ..faults.clone() };
         let names: Vec<String> = (0..10_000).map(|n| format!("REF{n:08}")).collect();
-        let fate = |faults: &Faults| -> Vec<_> { names.iter().map(|name| faults.rejects(name, "1")).collect() };
-        let (first, again, elsewhere) = (fate(&faults), fate(&faults), fate(&other));
+        let fate =
+            |faults: &Faults, copy| -> Vec<_> { names.iter().map(|name| faults.rejects(name, "1", copy)).collect() };
+        let (first, again, elsewhere) = (fate(&faults, 0), fate(&faults, 0), fate(&other, 0));
         assert_eq!(first, again);
         assert_ne!(first, elsewhere);
+        assert_ne!(first, fate(&faults, 1), "a further copy is drawn for anew");
         let rejected = first.iter().flatten().count();
         assert!((800..1200).contains(&rejected), "{rejected} of 10000 at 100 per mille");
         for reason in DRAWN {
@@ -216,10 +360,38 @@ mod tests {
     }
 
     #[test]
+    fn one_faults_draws_say_nothing_about_anothers() {
+        let all: Vec<Fault> = PAYEE_SUFFIXES.iter().map(|(_, fault)| *fault).collect();
+        for pair in all.windows(2) {
+            let both = (0..10_000)
+                .filter(|n| pair.iter().all(|die| draw(7, *die, &format!("R{n}")).is_multiple_of(10)))
+                .count();
+            assert!((50..150).contains(&both), "{pair:?} fell together {both} times of 10000");
+        }
+    }
+
+    #[test]
     fn suffixes_work_only_when_they_are_on() {
         let on = Faults { payee_suffixes: true, ..Faults::none() };
-        assert_eq!(on.rejects("R", "254700990001"), Some(&ACCOUNT_NOT_FOUND));
-        assert!(on.pends("254700990002") && on.loses_single_reply("254700990003"));
-        assert!(Faults::none().rejects("R", "254700990001").is_none() && !Faults::none().pends("254700990002"));
+        for (suffix, fault) in PAYEE_SUFFIXES {
+            let payee = format!("254700{suffix}");
+            assert!(on.strikes(fault, "R", on.marks([payee.as_str()])), "{suffix}");
+            assert!(!Faults::none().strikes(fault, "R", Faults::none().marks([payee.as_str()])), "{suffix}");
+            assert_eq!(fault.suffix(), Some(suffix));
+            let others = PAYEE_SUFFIXES.iter().filter(|(_, other)| on.strikes(*other, "R", on.marks([payee.as_str()])));
+            assert_eq!(others.count(), 1, "{suffix}");
+        }
+        assert_eq!(on.rejects("R", "254700990001", 1), Some(&ACCOUNT_NOT_FOUND));
+        assert_eq!(on.rejects("R", "254700990015", 0), Some(&INSUFFICIENT_FUNDS));
+        assert!(on.rejects("R", "254700990017", 0).is_some() && on.rejects("R", "254700990017", 1).is_none());
+        for plain in ["", "1", "990099", "25470099000", "99000é"] {
+            assert_eq!(on.marks([plain]).0, 0, "{plain}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_takes_its_default_and_what_is_misspelt_is_refused() {
+        assert_eq!(serde_json::from_str::<Faults>("{}").unwrap(), Faults::default());
+        assert!(serde_json::from_str::<Faults>(r#"{"loose_reply_per_mille": 1}"#).is_err());
     }
 }

@@ -10,8 +10,8 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::faults::Reason;
-use super::ledger::Credit;
+use super::ledger::{Credit, Return};
+use super::reason::Reason;
 use super::wire::{self, Item};
 
 /// The file inside the folder.
@@ -30,7 +30,18 @@ pub(super) struct RequestLine {
     pub(super) description: Option<String>,
     pub(super) approved: bool,
     pub(super) at_micros: i64,
+    /// The first request under the same correlation id, where this is a further copy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) copy_of: Option<u32>,
+    /// Whether what it holds was rejected before, and is so no more.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub(super) replaces: bool,
     pub(super) items: Vec<ItemLine>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A payment of a request.
@@ -41,6 +52,8 @@ pub(super) struct ItemLine {
     pub(super) debit: String,
     pub(super) kind: String,
     pub(super) amount_minor: i64,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(super) description: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) refused: Option<String>,
 }
@@ -64,6 +77,12 @@ pub(super) enum Entry {
         number: u64,
         at_micros: i64,
     },
+    /// The credit of this number came back.
+    Returned {
+        credit: u64,
+        number: u64,
+        at_micros: i64,
+    },
     Rejected {
         request: u32,
         position: u32,
@@ -77,9 +96,13 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    pub(super) fn credit(request: u32, position: u32, credit: &Credit) -> Self {
+    pub(super) fn returned(credit: &Credit, one: Return) -> Self {
+        Self::Returned { credit: credit.number, number: one.number, at_micros: one.at_micros }
+    }
+
+    pub(super) fn credit(position: u32, credit: &Credit) -> Self {
         Self::Credit {
-            request,
+            request: credit.request,
             position,
             reference: credit.reference.to_string(),
             payee: credit.payee.to_string(),
@@ -99,6 +122,7 @@ impl ItemLine {
             debit: item.debit.to_string(),
             kind: item.kind.to_owned(),
             amount_minor: item.amount_minor,
+            description: item.description.to_string(),
             refused: item.refused.map(|reason| reason.text.to_owned()),
         }
     }
@@ -116,6 +140,7 @@ impl ItemLine {
             debit: self.debit.into(),
             kind,
             amount_minor: self.amount_minor,
+            description: self.description.into(),
             refused,
         })
     }

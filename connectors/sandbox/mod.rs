@@ -4,19 +4,26 @@
 
 mod admin;
 mod book;
+mod carry;
 mod cut;
 mod execute;
 mod faults;
+mod intake;
 mod journal;
+mod kind;
 mod ledger;
+mod mangle;
 mod operator;
+mod reason;
 mod registry;
 mod request;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod views;
 mod wire;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,9 +35,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use faults::{
-    FOREIGN_STATUS, Faults, PAYEE_LOST_REPLY_SUFFIX, PAYEE_PENDING_SUFFIX, PAYEE_UNKNOWN_SUFFIX, RegistryFaults,
+    FOREIGN_STATUS, Fault, Faults, PAYEE_LOST_REPLY_SUFFIX, PAYEE_PENDING_SUFFIX, PAYEE_SUFFIXES, PAYEE_UNKNOWN_SUFFIX,
+    RegistryFaults,
 };
-pub use ledger::{Credit, Summary};
+pub use kind::Kind;
+pub use ledger::{Credit, Net, Summary};
 pub use operator::Calls;
 pub use registry::{OutcomesSummary, Told};
 
@@ -56,6 +65,8 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// The float before the first credit; its currency is the only one the operator pays in.
     pub float: Money,
+    /// What the operator does with copies and questions.
+    pub kind: Kind,
     /// The key that clients must send as `X-API-Key`; without one every client is let in.
     pub api_key: Option<String>,
     /// Time between accepting a request and carrying it out.
@@ -77,6 +88,7 @@ impl Settings {
             registry_address: any,
             folder: None,
             float: Money::new(FLOAT_MINOR_DEFAULT, currency),
+            kind: Kind::default(),
             api_key: None,
             delay_millis: DELAY_MILLIS_DEFAULT,
             faults: Faults::default(),
@@ -99,7 +111,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Opens the ledger, takes up what an earlier run left undone, and listens.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let book = book::Book::open(settings.float, settings.folder.as_deref())?;
+        let book = book::Book::open(settings.float, settings.kind, settings.folder.as_deref())?;
         let unfinished = book.unfinished();
         let client = http::client(execute::CALLBACK_TIMEOUT).context("no client for callbacks")?;
         let operator = operator::Operator::new(operator::Parts {
@@ -153,6 +165,11 @@ impl Sandbox {
         self.operator.book().ledger.credits().iter().for_each(visit);
     }
 
+    /// What each reference came to, credits less returns. More than one credit is a double payment.
+    pub fn net(&self) -> HashMap<String, Net> {
+        self.operator.book().ledger.net().into_iter().map(|(reference, net)| (reference.to_owned(), net)).collect()
+    }
+
     /// The ledger in a few numbers.
     pub fn ledger_summary(&self) -> Summary {
         self.operator.book().ledger.summary()
@@ -176,6 +193,32 @@ impl Sandbox {
     /// Replaces the operator's faults.
     pub fn set_faults(&self, faults: Faults) {
         self.operator.set_faults(faults);
+    }
+
+    /// Changes what the operator does with copies and questions from now on.
+    pub fn set_kind(&self, kind: Kind) {
+        self.operator.book().kind = kind;
+    }
+
+    /// Sets what the operator may still pay out.
+    pub fn set_float(&self, minor: i64) {
+        self.operator.book().ledger.set_float(minor);
+    }
+
+    /// Nothing goes wrong any more, and everything that waits is carried on.
+    pub fn heal(&self) {
+        self.operator.heal();
+    }
+
+    /// Takes back every credit of these references that did not come back yet, and tells whoever asked to be told.
+    /// Returns how many came back.
+    pub async fn give_back(&self, references: &[&str]) -> anyhow::Result<usize> {
+        self.give_back_at(&self.operator.credits_of(|reference| references.contains(&reference))).await
+    }
+
+    /// The same for credits by their place in the ledger.
+    pub async fn give_back_at(&self, credits: &[u32]) -> anyhow::Result<usize> {
+        execute::give_back(&self.operator, credits).await.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
     }
 
     /// Returns when every accepted request was carried out and its callbacks were made.

@@ -1,5 +1,6 @@
-//! A mobile-money operator that speaks GSMA Mobile Money API 1.2: what it accepts, and how it can fail to answer.
-//! Deliberately not here: what it shows when asked (`views.rs`) and the carrying out (`execute.rs`).
+//! A mobile-money operator that speaks GSMA Mobile Money API 1.2: its doors, and its work in hand.
+//! Deliberately not here: taking payments in (`intake.rs`), what it shows when asked (`views.rs`) and the carrying
+//! out (`execute.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,21 +8,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::book::Book;
-use super::cut::Cut;
-use super::faults::Faults;
-use super::request::{Asked, Request as Accepted};
-use super::wire::{self, Item, Patch, Posted, PostedBatch, Refusal};
-use super::{admin, execute, views};
+use super::faults::{Fault, Faults, Marks};
+use super::kind::Kind;
+use super::mangle::{self, Mangle};
+use super::request::Asked;
+use super::wire::{self, Patch, Refusal};
+use super::{admin, execute, intake, statement, views};
 
 /// The version prefix that the operator's paths also have.
 pub(super) const PREFIX: &str = "/mm/v1.2";
@@ -41,6 +42,8 @@ pub(super) struct Operator {
     tasks: Mutex<JoinSet<()>>,
     /// Requests that are not carried out, or whose callback is not made.
     open: watch::Sender<usize>,
+    /// How often the operator was healed; whoever waits for something late waits no longer.
+    healed: watch::Sender<u64>,
     writes: AtomicU64,
     questions: AtomicU64,
 }
@@ -74,6 +77,7 @@ impl Operator {
             callbacks: Semaphore::new(execute::CALLBACKS_MAX),
             tasks: Mutex::new(JoinSet::new()),
             open: watch::Sender::new(0),
+            healed: watch::Sender::new(0),
             writes: AtomicU64::new(0),
             questions: AtomicU64::new(0),
         })
@@ -91,6 +95,12 @@ impl Operator {
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
+    /// Positions of the credits of some references.
+    pub(super) fn credits_of(&self, which: impl Fn(&str) -> bool) -> Vec<u32> {
+        let book = self.book();
+        (0_u32..).zip(book.ledger.credits()).filter(|(_, one)| which(&one.reference)).map(|(at, _)| at).collect()
+    }
+
     pub(super) fn calls(&self) -> Calls {
         Calls { writes: self.writes.load(Ordering::SeqCst), questions: self.questions.load(Ordering::SeqCst) }
     }
@@ -102,14 +112,49 @@ impl Operator {
 
     /// Carries a request out in a task of its own.
     pub(super) fn start(self: &Arc<Self>, index: u32) {
+        if self.book().begin(index) {
+            let operator = self.clone();
+            self.spawn(async move { execute::execute(&operator, index).await });
+        }
+    }
+
+    /// A call that is still on its way arrives late, and nobody hears the answer.
+    pub(super) fn arrives_late(self: &Arc<Self>, asked: Asked) {
+        let operator = self.clone();
+        self.spawn(async move {
+            operator.wait(operator.faults().late_millis).await;
+            let _ = intake::accept(&operator, asked);
+        });
+    }
+
+    fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         self.open.send_modify(|open| *open += 1);
         let operator = self.clone();
         let mut tasks = self.tasks();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            execute::execute(&operator, index).await;
+            work.await;
             operator.open.send_modify(|open| *open -= 1);
         });
+    }
+
+    /// Waits, unless the operator is healed meanwhile.
+    pub(super) async fn wait(&self, millis: u64) {
+        let mut healed = self.healed.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(millis)) => {}
+            _ = healed.changed() => {}
+        }
+    }
+
+    /// Nothing goes wrong any more, and everything that waits is carried on.
+    pub(super) fn heal(self: &Arc<Self>) {
+        self.set_faults(Faults::none());
+        self.healed.send_modify(|times| *times += 1);
+        let waiting = self.book().waiting();
+        for index in waiting {
+            self.start(index);
+        }
     }
 
     /// Returns when every accepted request was carried out and its callbacks were made.
@@ -134,16 +179,20 @@ impl Operator {
 
 /// All paths of the operator.
 pub(super) fn router(operator: Arc<Operator>) -> Router {
-    let paths = Router::new()
-        .route("/batchtransactions", post(post_batch))
+    let questions = Router::new()
         .route("/batchtransactions/{id}", get(views::batch).patch(patch_batch))
         .route("/batchtransactions/{id}/completions", get(views::completions))
         .route("/batchtransactions/{id}/rejections", get(views::rejections))
-        .route("/transactions", post(post_single))
-        .route("/transactions/type/{kind}", post(post_single_of_kind))
         .route("/transactions/{reference}", get(views::single))
         .route("/requeststates/{id}", get(views::request_state))
         .route("/responses/{id}", get(views::response))
+        .route_layer(from_fn_with_state(operator.clone(), answers));
+    let paths = questions
+        .route("/batchtransactions", post(intake::post_batch))
+        .route("/transactions", post(intake::post_single))
+        .route("/transactions/type/{kind}", post(intake::post_single_of_kind))
+        .route("/accounts/{key}/{value}/statemententries", get(statement::entries))
+        .route("/accounts/{account}/statemententries", get(statement::entries))
         .route("/heartbeat", get(views::heartbeat))
         .route("/accounts/balance", get(views::own_balance))
         .route("/accounts/{account}/balance", get(views::own_balance))
@@ -160,13 +209,23 @@ pub(super) fn router(operator: Arc<Operator>) -> Router {
         .with_state(operator)
 }
 
+/// An operator that only keeps a statement says nothing about payments. Not a 404: that would be a word on them.
+async fn answers(State(operator): State<Arc<Operator>>, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET && operator.book().kind == Kind::StatementOnly {
+        let (status, text) = (StatusCode::SERVICE_UNAVAILABLE, "payments are shown on the statement alone");
+        return Refusal::new(status, "serviceUnavailable", "genericError", text).into_response();
+    }
+    next.run(request).await
+}
+
 /// The count and latency before, the API key, and the date after every call.
 async fn gate(State(operator): State<Arc<Operator>>, request: Request, next: Next) -> Response {
     operator.called(request.method());
-    let latency = operator.faults().latency_millis;
-    if latency > 0 {
-        tokio::time::sleep(Duration::from_millis(latency)).await;
+    let faults = operator.faults();
+    if faults.latency_millis > 0 {
+        tokio::time::sleep(Duration::from_millis(faults.latency_millis)).await;
     }
+    let question = (request.method() == Method::GET).then(|| request.uri().to_string());
     let given = request.headers().get("X-API-Key").map(HeaderValue::as_bytes);
     let known = operator.api_key.as_ref().is_none_or(|key| given == Some(key.as_bytes()));
     let mut response = if known {
@@ -175,114 +234,21 @@ async fn gate(State(operator): State<Arc<Operator>>, request: Request, next: Nex
         let (status, text) = (StatusCode::UNAUTHORIZED, "the API key is missing or wrong");
         Refusal::new(status, "authorisation", "clientAuthorisationError", text).into_response()
     };
+    let drawn = question.and_then(|key| mangled(&operator, &faults, &key, Marks::default()));
+    if let Some(how) = drawn.or_else(|| response.extensions().get::<Mangle>().copied()) {
+        response = mangle::mangle(response, how).await;
+    }
     if let Ok(date) = HeaderValue::from_str(&wire::date(super::now_micros())) {
         response.headers_mut().insert("X-Date", date);
     }
     response
 }
 
-async fn post_batch(
-    State(operator): State<Arc<Operator>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let currency = operator.book().ledger.currency;
-    let read = move |asked: &mut Asked| {
-        let mut posted: PostedBatch = wire::read(&body)?;
-        asked.items = wire::items(&mut posted, currency)?;
-        asked.approved = match posted.batch_status.as_deref() {
-            None | Some("approved") => true,
-            Some("created") => false,
-            Some(_) => return Err(Refusal::invalid("formatError", "a new batch is created or approved")),
-        };
-        (asked.batch, asked.title, asked.description) = (true, posted.batch_title, posted.batch_description);
-        Ok(())
-    };
-    take(&operator, &cut, &headers, read)
-}
-
-async fn post_single(
-    State(operator): State<Arc<Operator>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    take_single(&operator, &cut, &headers, (None, &body))
-}
-
-async fn post_single_of_kind(
-    State(operator): State<Arc<Operator>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
-    Path(kind): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    take_single(&operator, &cut, &headers, (Some(&kind), &body))
-}
-
-fn take_single(
-    operator: &Arc<Operator>,
-    cut: &Cut,
-    headers: &HeaderMap,
-    (kind, body): (Option<&str>, &[u8]),
-) -> Result<Response, Refusal> {
-    let currency = operator.book().ledger.currency;
-    take(operator, cut, headers, |asked| {
-        let posted: Posted = wire::read(body)?;
-        asked.items = vec![wire::single(posted, kind, currency)?];
-        Ok(())
-    })
-}
-
-/// Accepts one request, starts it, and answers, unless a fault keeps the answer.
-fn take(
-    operator: &Arc<Operator>,
-    cut: &Cut,
-    headers: &HeaderMap,
-    read: impl FnOnce(&mut Asked) -> Result<(), Refusal>,
-) -> Result<Response, Refusal> {
-    let correlation = correlation(headers)?;
-    let callback = headers.get("X-Callback-URL").and_then(|url| url.to_str().ok()).map(str::to_owned);
-    let mut asked = Asked {
-        correlation,
-        callback,
-        title: None,
-        description: None,
-        approved: true,
-        batch: false,
-        items: Vec::new(),
-    };
-    let faults = operator.faults();
-    if let Some(id) = correlation.map(|id| id.to_string())
-        && faults.loses_request(&id)
-        && operator.book().dropped.insert(id)
-    {
-        cut.now();
-        return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
-    }
-    read(&mut asked)?;
-    let (approved, batch) = (asked.approved, asked.batch);
-    let payee = asked.items.first().filter(|_| !batch).map(Item::payee_id).unwrap_or_default();
-    let payee_loses_reply = faults.loses_single_reply(payee);
-    let mut book = operator.book();
-    let index = book.accept(asked, super::now_micros())?;
-    let key = book.request(index).map(Accepted::key).unwrap_or_default();
-    let state = book.request(index).map(views::state_of).unwrap_or_default();
-    let first_lost = batch && book.replies_lost < faults.lose_first_replies;
-    book.replies_lost += u32::from(first_lost);
-    drop(book);
-    if approved {
-        operator.start(index);
-    }
-    if first_lost || payee_loses_reply || faults.loses_reply(&key) {
-        cut.now();
-    }
-    if faults.errs_after(&key) {
-        let (status, text) = (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong");
-        return Err(Refusal::new(status, "internal", "genericError", text));
-    }
-    Ok((StatusCode::ACCEPTED, axum::Json(views::shown(operator, state))).into_response())
+/// Whether the body of an answer comes to harm.
+pub(super) fn mangled(operator: &Operator, faults: &Faults, key: &str, marks: Marks) -> Option<Mangle> {
+    let kinds = [(Fault::TruncateReply, Mangle::Truncate), (Fault::GarbleReply, Mangle::Garble)];
+    let strikes = |fault: Fault| faults.strikes(fault, key, marks) && operator.book().first_time(fault, key);
+    kinds.into_iter().find(|(fault, _)| strikes(*fault)).map(|(_, how)| how)
 }
 
 async fn patch_batch(
@@ -291,7 +257,7 @@ async fn patch_batch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Refusal> {
-    let correlation = correlation(&headers)?;
+    let correlation = intake::correlation(&headers)?;
     let index = operator.book().batch(&id).map(|(index, _)| index);
     let index = index.ok_or_else(|| Refusal::unknown("no such batch"))?;
     let patches: Vec<Patch> = wire::read(&body)?;
@@ -304,11 +270,4 @@ async fn patch_batch(
     operator.book().approve(index, correlation)?;
     operator.start(index);
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The client's own name for its request, a hyphenated UUID.
-fn correlation(headers: &HeaderMap) -> Result<Option<Uuid>, Refusal> {
-    let Some(given) = headers.get("X-CorrelationID") else { return Ok(None) };
-    let id = given.to_str().ok().filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
-    id.map(Some).ok_or_else(|| Refusal::invalid("formatError", "X-CorrelationID must be a UUID"))
 }

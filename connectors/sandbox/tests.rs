@@ -1,5 +1,8 @@
 //! The sandbox over its real sockets: what a client sees, and what the ledger holds afterwards.
 
+mod faults;
+mod kinds;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::book::Book;
-use super::faults::{FOREIGN_STATUS, PAYEE_UNKNOWN_SUFFIX};
+use super::faults::{FOREIGN_STATUS, Fault, Faults, Marks, PAYEE_UNKNOWN_SUFFIX};
 use super::ledger::Credit;
 use super::operator::Operator;
 use super::request::{Rejection, Request, Stage};
@@ -21,11 +21,14 @@ use super::wire::{self, Refusal};
 use crate::contract::{Currency, Money};
 
 /// Page size when none is asked for (specification).
-const PAGE_ROWS_DEFAULT: usize = 50;
+pub(super) const PAGE_ROWS_DEFAULT: usize = 50;
 /// Longest page; a longer one that is asked for is cut.
-const PAGE_ROWS_MAX: usize = 10_000;
+pub(super) const PAGE_ROWS_MAX: usize = 10_000;
 /// How often a client may ask for a request's state, as it is told.
 const POLLS_MAX: u32 = 1_000;
+
+/// How a payment that came back is shown.
+const REVERSED: &str = "reversed";
 
 /// Fields that hold a status.
 const STATUS_FIELDS: [&str; 3] = ["status", "batchStatus", "transactionStatus"];
@@ -44,19 +47,56 @@ pub(super) fn shown(operator: &Operator, mut object: Value) -> Value {
     object
 }
 
-pub(super) async fn batch(State(operator): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let book = operator.book();
-    let (_, request) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
-    Ok(Json(shown(&operator, batch_of(request))))
+/// A word for a status that is not what it says, once: failed the first time it is asked about something that has
+/// ended, and pending after it was shown as ended.
+fn flap(book: &mut Book, faults: &Faults, key: &str, marks: Marks) -> Option<&'static str> {
+    if faults.strikes(Fault::FlapFailed, key, marks) && book.first_time(Fault::FlapFailed, key) {
+        return Some("failed");
+    }
+    let seen = format!("{key} shown");
+    let pends = faults.strikes(Fault::FlapPending, key, marks)
+        && !book.first_time(Fault::FlapPending, &seen)
+        && book.first_time(Fault::FlapPending, key);
+    pends.then_some("pending")
 }
 
-/// The schema demands both dates always; before they are known they tell what is expected.
-pub(super) fn batch_of(request: &Request) -> Value {
-    let status = match request.stage {
-        Stage::Created => "created",
-        Stage::Approved => "approved",
-        Stage::Completed => "completed",
+/// The opposite of an end, for a callback that contradicts what became of it.
+pub(super) fn contradicted(mut object: Value) -> Value {
+    if let Some(status) = object.get_mut("transactionStatus") {
+        *status = json!(if *status == "failed" { "completed" } else { "failed" });
+    } else {
+        let (completed, rejected) = (object["completedCount"].take(), object["rejectionCount"].take());
+        (object["completedCount"], object["rejectionCount"]) = (rejected, completed);
+    }
+    object
+}
+
+pub(super) async fn batch(State(operator): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let faults = operator.faults();
+    let mut book = operator.book();
+    let (index, requests) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
+    let mut view = batch_of(&requests);
+    if view["batchStatus"] == "completed"
+        && let Some((key, marks)) = book.request(index).map(|request| (request.key(), book.marks(request, &faults)))
+        && let Some(word) = flap(&mut book, &faults, &key, marks)
+    {
+        view["batchStatus"] = json!(if word == "pending" { "approved" } else { word });
+        view["processingFlag"] = json!(word == "pending");
+    }
+    Ok(Json(shown(&operator, view)))
+}
+
+/// A batch with all its copies: what happened under one correlation id is shown under every name it has. The
+/// schema demands both dates always; before they are known they tell what is expected.
+pub(super) fn batch_of(requests: &[&Request]) -> Value {
+    let Some(request) = requests.last() else { return Value::Null };
+    let all = |stage| requests.iter().all(|request| request.stage == stage);
+    let status = match () {
+        () if all(Stage::Completed) => "completed",
+        () if all(Stage::Created) => "created",
+        () => "approved",
     };
+    let sum = |of: fn(&Request) -> usize| requests.iter().map(|request| of(request)).sum::<usize>();
     let mut shown = json!({
         "batchId": request.object,
         "batchStatus": status,
@@ -64,10 +104,10 @@ pub(super) fn batch_of(request: &Request) -> Value {
         "completionDate": wire::date(request.ended_micros.unwrap_or(request.at_micros)),
         "creationDate": wire::date(request.at_micros),
         "modificationDate": wire::date(request.ended_micros.unwrap_or(request.at_micros)),
-        "processingFlag": request.stage == Stage::Approved,
-        "parsingSuccessCount": request.items_count,
-        "completedCount": request.completions.len(),
-        "rejectionCount": request.rejections.len(),
+        "processingFlag": status == "approved",
+        "parsingSuccessCount": sum(|request| if request.replaces { 0 } else { request.items_count }),
+        "completedCount": sum(|request| request.completions.len()),
+        "rejectionCount": sum(|request| request.rejections.len()),
     });
     if let Some(title) = &request.title {
         shown["batchTitle"] = json!(title);
@@ -89,10 +129,15 @@ pub(super) async fn completions(
     Path(id): Path<String>,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    let faults = operator.faults();
     let book = operator.book();
-    let (_, request) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
-    let row = |position: &u32| book.ledger.credit(*position).map(completion).unwrap_or_default();
-    rows(page, &request.completions, row)
+    let (_, requests) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
+    let all: Vec<&[u32]> = requests.iter().map(|request| request.completions.as_slice()).collect();
+    let row = |position: &u32| {
+        let credit = book.ledger.credit(*position);
+        credit.map(|credit| completion(credit, &faults, book.ledger.currency)).unwrap_or_default()
+    };
+    rows(page, &all, row)
 }
 
 pub(super) async fn rejections(
@@ -101,33 +146,52 @@ pub(super) async fn rejections(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let book = operator.book();
-    let (_, request) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
-    rows(page, &request.rejections, rejection)
+    let (_, requests) = book.batch(&id).ok_or_else(|| Refusal::unknown("no such batch"))?;
+    let all: Vec<&[Rejection]> = requests.iter().map(|request| request.rejections.as_slice()).collect();
+    rows(page, &all, rejection)
 }
 
 fn rows<T>(
     page: Result<Query<Page>, QueryRejection>,
-    all: &[T],
+    all: &[&[T]],
     row: impl Fn(&T) -> Value,
 ) -> Result<Response, Refusal> {
     let Ok(Query(page)) = page else {
         return Err(Refusal::invalid("invalidOffset", "limit and offset must be whole numbers"));
     };
     let limit = page.limit.unwrap_or(PAGE_ROWS_DEFAULT).min(PAGE_ROWS_MAX);
-    let shown: Vec<Value> = all.iter().skip(page.offset.unwrap_or(0)).take(limit).map(row).collect();
+    let flat = all.iter().flat_map(|part| part.iter());
+    let shown: Vec<Value> = flat.skip(page.offset.unwrap_or(0)).take(limit).map(row).collect();
     let mut headers = HeaderMap::new();
-    headers.insert("X-Records-Available-Count", all.len().into());
+    headers.insert("X-Records-Available-Count", all.iter().map(|part| part.len()).sum::<usize>().into());
     headers.insert("X-Records-Returned-Count", shown.len().into());
     Ok((headers, Json(shown)).into_response())
 }
 
-fn completion(credit: &Credit) -> Value {
+/// The specification names no status and no sum here. A payment that came back is shown as reversed all the same,
+/// and a sum is shown where a fault makes it another than was paid.
+fn completion(credit: &Credit, faults: &Faults, currency: Currency) -> Value {
     let reference = credit.operator_reference();
     let mut row = payment(&credit.reference, &credit.payee, &credit.debit);
     row.insert("link".into(), json!(format!("/transactions/{reference}")));
     row.insert("transactionReference".into(), json!(reference));
     row.insert("completionDate".into(), json!(wire::date(credit.at_micros)));
+    if credit.returned {
+        row.insert("transactionStatus".into(), json!(REVERSED));
+    }
+    let amount = Money::new(credit.amount_minor, currency);
+    let told = told(amount, faults, &credit.reference, credit.payee_id());
+    if told != amount {
+        row.insert("amount".into(), json!(told.normalised()));
+        row.insert("currency".into(), json!(currency.code()));
+    }
     Value::Object(row)
+}
+
+/// The sum a view names.
+fn told(amount: Money, faults: &Faults, reference: &str, payee: &str) -> Money {
+    let wrong = faults.strikes(Fault::WrongAmount, reference, faults.marks([payee]));
+    Money::new(amount.minor.saturating_add(i64::from(wrong)), amount.currency)
 }
 
 fn rejection(rejection: &Rejection) -> Value {
@@ -151,29 +215,42 @@ fn payment(reference: &str, payee: &str, debit: &str) -> Map<String, Value> {
 }
 
 pub(super) async fn single(State(operator): Shared, Path(reference): Path<String>) -> Result<Json<Value>, Refusal> {
-    let book = operator.book();
-    let view = single_of(&book, &reference).ok_or_else(|| Refusal::unknown("no such transaction"))?;
+    let faults = operator.faults();
+    let mut book = operator.book();
+    let mut view = single_of(&book, &faults, &reference).ok_or_else(|| Refusal::unknown("no such transaction"))?;
+    if view["transactionStatus"] == "completed" {
+        let payee = view["creditParty"][0]["value"].as_str().unwrap_or_default();
+        let (marks, name) = (faults.marks([payee]), view["requestingOrganisationTransactionReference"].as_str());
+        if let Some(word) = flap(&mut book, &faults, name.unwrap_or(&reference), marks) {
+            view["transactionStatus"] = json!(word);
+        }
+    }
     Ok(Json(shown(&operator, view)))
 }
 
 /// A single payment, or a completed payment of a batch.
-pub(super) fn single_of(book: &Book, reference: &str) -> Option<Value> {
+pub(super) fn single_of(book: &Book, faults: &Faults, reference: &str) -> Option<Value> {
     let number = wire::operator_number(reference)?;
-    let currency = book.ledger.currency;
-    let Some(request) = book.single(number) else {
-        let credit = book.ledger.by_number(number)?;
+    let credit = book.ledger.by_number(number);
+    if let Some(credit) = credit {
+        let request = book.request(credit.request).filter(|request| request.number.is_some());
+        let item = request.and_then(|request| request.items.first());
         let row = payment(&credit.reference, &credit.payee, &credit.debit);
-        let amount = Money::new(credit.amount_minor, currency);
-        return Some(paid_view(row, reference, (amount, "disbursement", "completed"), credit.at_micros));
-    };
+        let amount = Money::new(credit.amount_minor, book.ledger.currency);
+        let amount = told(amount, faults, &credit.reference, credit.payee_id());
+        let status = match request {
+            _ if credit.returned => REVERSED,
+            Some(request) if request.stage != Stage::Completed => "pending",
+            _ => "completed",
+        };
+        let kind = item.map_or("disbursement", |item| item.kind);
+        return Some(paid_view(row, reference, (amount, kind, status), credit.at_micros));
+    }
+    let request = book.single(number)?;
     let item = request.items.first()?;
-    let status = match request.stage {
-        Stage::Completed if request.completions.is_empty() => "failed",
-        Stage::Completed => "completed",
-        Stage::Approved | Stage::Created => "pending",
-    };
+    let status = if request.stage == Stage::Completed { "failed" } else { "pending" };
     let row = payment(&item.reference, &item.payee, &item.debit);
-    let amount = Money::new(item.amount_minor, currency);
+    let amount = Money::new(item.amount_minor, book.ledger.currency);
     let at_micros = request.ended_micros.unwrap_or(request.at_micros);
     Some(paid_view(row, reference, (amount, item.kind, status), at_micros))
 }
@@ -202,14 +279,31 @@ pub(super) fn failure_of(request: &Request) -> Option<Value> {
 }
 
 pub(super) async fn request_state(State(operator): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let book = operator.book();
+    let faults = operator.faults();
+    let mut book = operator.book();
     let request = Uuid::try_parse(&id).ok().and_then(|id| book.by_server(id));
     let request = request.ok_or_else(|| Refusal::unknown("no such request"))?;
-    Ok(Json(shown(&operator, state_of(request))))
+    let (mut view, marks) = (state_of(request), book.marks(request, &faults));
+    if view["status"] == "completed"
+        && let Some(word) = flap(&mut book, &faults, &id, marks)
+    {
+        view["status"] = json!(word);
+    }
+    Ok(Json(shown(&operator, view)))
+}
+
+/// A request as it was just taken, however quick the operator was.
+pub(super) fn accepted(request: &Request) -> Value {
+    let mut view = state_of(request);
+    view["status"] = json!("pending");
+    if let Some(fields) = view.as_object_mut() {
+        fields.remove("error");
+    }
+    view
 }
 
 /// A request as its client follows it.
-pub(super) fn state_of(request: &Request) -> Value {
+fn state_of(request: &Request) -> Value {
     let failure = failure_of(request);
     let status = match request.stage {
         Stage::Completed if failure.is_some() => "failed",

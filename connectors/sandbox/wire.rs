@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::faults::{CURRENCY, DECIMALS, Reason, TOO_LITTLE};
+use super::reason::{CURRENCY, DECIMALS, Reason, TOO_LITTLE};
 use crate::contract::{AmountError, Currency, Money};
 
 /// Most payments in one batch (schema).
@@ -18,6 +18,8 @@ pub(super) const ITEMS_MAX: usize = 999_999;
 const PARTY_MAX: usize = 10;
 /// Longest text of most fields (schema).
 const TEXT_CHARS_MAX: usize = 256;
+/// Longest description of a payment (schema).
+const DESCRIPTION_CHARS_MAX: usize = 160;
 /// Longest amount (schema).
 const AMOUNT_CHARS_MAX: usize = 23;
 /// Separates the parts of packed parties; control characters are refused on entry.
@@ -122,6 +124,7 @@ pub(super) struct Posted {
     credit_party: Option<Vec<Party>>,
     debit_party: Option<Vec<Party>>,
     requesting_organisation_transaction_reference: Option<String>,
+    description_text: Option<String>,
 }
 
 /// A batch as it was posted.
@@ -152,6 +155,8 @@ pub(super) struct Item {
     pub(super) debit: Arc<str>,
     pub(super) kind: &'static str,
     pub(super) amount_minor: i64,
+    /// The payer's words for the statement.
+    pub(super) description: Box<str>,
     /// Why it cannot be paid although it is well formed.
     pub(super) refused: Option<&'static Reason>,
 }
@@ -218,6 +223,10 @@ fn item(posted: Posted, kind: Option<&str>, currency: Currency) -> Result<Item, 
     if reference.chars().count() > TEXT_CHARS_MAX {
         return Err(Refusal::invalid("lengthError", "the reference is too long"));
     }
+    let description = posted.description_text.unwrap_or_default();
+    if description.chars().count() > DESCRIPTION_CHARS_MAX {
+        return Err(Refusal::invalid("lengthError", "the description is too long"));
+    }
     let payee = pack(posted.credit_party.unwrap_or_default(), "creditParty")?;
     if payee.is_empty() {
         return Err(missing("creditParty"));
@@ -232,7 +241,15 @@ fn item(posted: Posted, kind: Option<&str>, currency: Currency) -> Result<Item, 
     } else {
         (0, Some(&CURRENCY))
     };
-    Ok(Item { reference: reference.into(), payee: payee.into(), debit: debit.into(), kind, amount_minor, refused })
+    Ok(Item {
+        reference: reference.into(),
+        payee: payee.into(),
+        debit: debit.into(),
+        kind,
+        amount_minor,
+        description: description.into(),
+        refused,
+    })
 }
 
 /// The stored spelling of a kind of payment.

@@ -71,7 +71,7 @@ pub async fn ready(State(doors): State<Doors>) -> Answer<Json<Health>> {
 pub async fn metrics(State(doors): State<Doors>) -> Answer<([(HeaderName, &'static str); 1], String)> {
     let gauges = doors.engine.gauges().await?;
     let now = doors.engine.clock.now();
-    let uptime = doors.engine.clock.monotonic().duration_since(doors.started).as_secs();
+    let uptime = doors.engine.clock.moment().since(doors.started).as_secs();
     let text = exposition(&gauges, meter::read(), now, uptime);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

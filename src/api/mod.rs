@@ -20,6 +20,7 @@ mod progress;
 mod provider;
 mod publication;
 mod serve;
+mod stop;
 mod token;
 mod upload;
 mod view;
@@ -79,14 +80,14 @@ struct Shared {
     spool: PathBuf,
     body_bytes_max: u64,
     uploads: Arc<Semaphore>,
-    started: Instant,
+    started: crate::clock::Moment,
 }
 
 type Doors = Arc<Shared>;
 
 /// All paths, with their description at `/openapi.json` and a page to read and try it at `/docs`.
 pub fn router(state: ApiState) -> Router {
-    let started = state.engine.clock.monotonic();
+    let started = state.engine.clock.moment();
     let ApiState { engine, spool, body_bytes_max } = state;
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
     let doors: Doors = Arc::new(Shared { engine, spool, body_bytes_max, uploads, started });
@@ -121,6 +122,9 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(approval::resume))
         .routes(routes!(disbursement::list))
         .routes(routes!(disbursement::get))
+        .routes(routes!(stop::hold))
+        .routes(routes!(stop::unhold))
+        .routes(routes!(stop::cancel))
         .routes(routes!(batch::list))
         .routes(routes!(batch::get))
         .routes(routes!(batch::evidence))
@@ -131,6 +135,7 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(publication::list))
         .routes(routes!(publication::replay_all))
         .routes(routes!(publication::replay))
+        .routes(routes!(provider::list))
         .routes(routes!(provider::pause))
         .routes(routes!(provider::resume))
         .routes(routes!(token::make))

@@ -4,11 +4,14 @@
 mod bench;
 mod books;
 mod demo;
+mod disbursement;
 mod exceptions;
 mod payroll;
+mod restored;
 mod roles;
 mod screen;
 mod setup;
+mod simulate;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +52,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell it that its database was put back from a backup: providers are asked before anything is sent
+    Restored(restored::RestoredArgs),
     /// Run the sandbox: a mobile-money operator and a registry, each with books of its own
     Sandbox(roles::SandboxArgs),
     /// Write a made-up payroll file and its declared totals
@@ -56,6 +61,9 @@ enum Command {
     /// Hand in, approve, release and follow payrolls
     #[command(subcommand)]
     Payroll(payroll::PayrollCommand),
+    /// Stop one payment before it leaves, or let it go again
+    #[command(subcommand)]
+    Disbursement(disbursement::DisbursementCommand),
     /// Decide what contradicts or waits for a person: one proposes, another confirms
     #[command(subcommand)]
     Exceptions(exceptions::ExceptionsCommand),
@@ -67,6 +75,8 @@ enum Command {
     Token(setup::TokenCommand),
     /// Measure the product against the floor of its database
     Bench(bench::BenchArgs),
+    /// Prove the promise: seeds of a world in which everything goes wrong, judged by the providers' own ledgers
+    Simulate(simulate::SimulateArgs),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -97,13 +107,16 @@ impl Cli {
                 Ok(true)
             }
             Command::Verify { json } => books::verify(&*config.engine(false).await?, json).await,
+            Command::Restored(args) => restored::run(&args, &config).await.map(|()| true),
             Command::Sandbox(args) => roles::sandbox(args).await.map(|()| true),
             Command::Sample(args) => setup::sample(&args).map(|()| true),
             Command::Payroll(command) => payroll::run(command, &config).await,
+            Command::Disbursement(command) => disbursement::run(command, &config).await.map(|()| true),
             Command::Exceptions(command) => exceptions::run(command, &config).await.map(|()| true),
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),
+            Command::Simulate(args) => simulate::run(args).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "paymaster", &mut std::io::stdout());
                 Ok(true)

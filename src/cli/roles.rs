@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use paymaster_connectors::contract::{Currency, Money};
-use paymaster_connectors::sandbox::{self, Sandbox};
+use paymaster_connectors::sandbox::{self, Kind, Sandbox};
 use tokio::sync::watch;
 
 use super::setup::currency;
@@ -56,6 +57,9 @@ pub struct SandboxArgs {
     /// ISO 4217 code
     #[arg(long, default_value = "KES", value_parser = currency)]
     pub currency: Currency,
+    /// What the operator does with second copies and with questions
+    #[arg(long, default_value = "remembers", value_parser = kinds())]
+    pub kind: Kind,
     /// What the operator demands as X-API-Key
     #[arg(long)]
     pub api_key: Option<String>,
@@ -73,6 +77,12 @@ pub struct SandboxArgs {
     pub seed: u64,
 }
 
+/// Kinds of operator by name.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let known = PossibleValuesParser::new(Kind::NAMES.map(|(name, _)| name));
+    known.map(|name| Kind::parse(&name).unwrap_or_default())
+}
+
 /// Runs the sandbox.
 pub async fn sandbox(args: SandboxArgs) -> Result<()> {
     let settings = sandbox::Settings {
@@ -80,6 +90,7 @@ pub async fn sandbox(args: SandboxArgs) -> Result<()> {
         registry_address: args.registry,
         folder: args.folder,
         float: Money::new(i64::MAX / 2, args.currency),
+        kind: args.kind,
         api_key: args.api_key,
         faults: sandbox::Faults {
             seed: args.seed,

@@ -81,6 +81,8 @@ pub struct Standing {
     pub due_at: Option<i64>,
     /// Nothing may be sent: its payroll is not released or is paused, or its provider or programme is.
     pub stopped: bool,
+    /// It may have left in a time that the database lost: the provider is asked before it is sent.
+    pub ask_first: bool,
 }
 
 /// What to do now.
@@ -88,6 +90,8 @@ pub struct Standing {
 pub enum Action {
     /// Take the intent and send it.
     Submit,
+    /// Ask the provider whether it left already.
+    AskFirst,
     /// The worker that had the intent is gone: a doubt, and then a question.
     Lose,
     /// Ask the provider.
@@ -103,6 +107,7 @@ pub fn next(batch: &Standing, now: i64) -> Action {
         return Action::Nothing;
     }
     match batch.state {
+        BatchState::Sealed if batch.ask_first => Action::AskFirst,
         BatchState::Sealed if !batch.stopped => Action::Submit,
         BatchState::Transmitting => Action::Lose,
         BatchState::Accepted | BatchState::InDoubt => Action::Inquire,
@@ -110,13 +115,15 @@ pub fn next(batch: &Standing, now: i64) -> Action {
     }
 }
 
-/// Share of the provider's memory that is not relied on: a resend may travel for a while.
+/// Share of the provider's memory that is not relied on: the worker may take a while, and clocks differ.
 const WINDOW_MARGIN_PERCENT: u128 = 10;
 
 /// Whether the same bytes may be sent again under the same reference: only to a provider that executes a
 /// reference once, and only while it surely remembers the first copy.
 pub fn may_resend(profile: &Profile, first_copy_at: i64, now: i64) -> bool {
-    let trusted = profile.dedupe_window.as_micros() * (100 - WINDOW_MARGIN_PERCENT) / 100;
+    let memory = profile.dedupe_window.as_micros() * (100 - WINDOW_MARGIN_PERCENT) / 100;
+    // What leaves now must arrive before the first copy is forgotten.
+    let trusted = memory.saturating_sub(profile.fence.as_micros());
     // A copy from the future: the clock was set back, and nobody knows how old it is.
     let Ok(age) = u128::try_from(now.saturating_sub(first_copy_at)) else { return false };
     let once = profile.dedupe == Dedupe::ByKey || !Guard::ResendNeedsDedupe.stands();
@@ -129,13 +136,23 @@ pub fn backoff(first: i64, max: i64, tries: i64) -> i64 {
     first.saturating_mul(1_i64 << doublings).clamp(0, max.max(first))
 }
 
+/// Pause before the next try: what the other side asked for, within the shortest and longest pause (`bounds`), and
+/// [`backoff`] where it asked for nothing. Microseconds.
+pub fn wait(asked_seconds: Option<u64>, bounds: (i64, i64), tries: i64) -> i64 {
+    let (first, max) = (bounds.0, bounds.1.max(bounds.0));
+    match asked_seconds {
+        Some(seconds) => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).clamp(first, max),
+        None => backoff(first, max, tries),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
 
     fn standing(state: BatchState) -> Standing {
-        Standing { state, lease_until: 0, due_at: Some(0), stopped: false }
+        Standing { state, lease_until: 0, due_at: Some(0), stopped: false, ask_first: false }
     }
 
     #[test]
@@ -156,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_left_in_a_lost_time_is_asked_about_and_not_sent() {
+        let flagged = Standing { ask_first: true, ..standing(BatchState::Sealed) };
+        assert_eq!(next(&flagged, 1), Action::AskFirst);
+        assert_eq!(next(&Standing { stopped: true, ..flagged }, 1), Action::AskFirst);
+        assert_eq!(next(&Standing { due_at: None, ..flagged }, 1), Action::Nothing);
+        assert_eq!(next(&Standing { ask_first: true, ..standing(BatchState::InDoubt) }, 1), Action::Inquire);
+    }
+
+    #[test]
+    fn what_the_other_side_asks_for_is_granted_within_bounds() {
+        let second = 1_000_000;
+        assert_eq!(wait(Some(7), (second, 60 * second), 3), 7 * second);
+        assert_eq!(wait(Some(0), (second, 60 * second), 3), second);
+        assert_eq!(wait(Some(u64::MAX), (second, 60 * second), 3), 60 * second);
+        assert_eq!(wait(None, (second, 60 * second), 3), 8 * second);
+        assert_eq!(wait(Some(5), (10 * second, second), 0), 10 * second);
+    }
+
+    #[test]
     fn nothing_is_sent_twice_to_who_may_pay_twice() {
         let hour = 3_600_000_000;
         assert!(!may_resend(&Profile::worst(), 0, 1));
@@ -163,6 +199,9 @@ mod tests {
             Profile { dedupe: Dedupe::ByKey, dedupe_window: Duration::from_secs(3_600), ..Profile::worst() };
         assert!(may_resend(&remembers, 0, hour / 2));
         assert!(!may_resend(&remembers, 0, hour - 1));
+        assert!(!may_resend(&remembers, 0, hour * 9 / 10 - 1), "it may travel until the fence");
+        let brief = Profile { dedupe_window: remembers.fence, ..remembers.clone() };
+        assert!(!may_resend(&brief, 0, 1), "a copy may travel longer than the provider remembers");
         assert!(!may_resend(&remembers, 0, hour * 2));
         assert!(!may_resend(&remembers, hour, 0), "the clock was set back");
     }

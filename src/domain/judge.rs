@@ -1,8 +1,9 @@
 //! What a provider's report means for one attempt: a move, a repeat, nothing yet, or a contradiction.
 //!
 //! This is the home of two rules that keep a payment from being made twice. A rejection is final only if the
-//! provider remembers it, or one copy at most was ever intended, or no copy can arrive any more. "I don't have
-//! it" proves nothing until then either. Deliberately not here: what is done about a contradiction.
+//! provider remembers it, or one copy at most was ever intended, or it answers a question asked when no copy could
+//! arrive any more. "I don't have it" proves nothing until then either. Deliberately not here: what is done about a
+//! contradiction.
 
 use paymaster_connectors::contract::{Finality, Money, Outcome, Profile, ReasonClass, Report, Source};
 
@@ -70,7 +71,8 @@ impl Contradiction {
     }
 }
 
-/// Judges one report on one attempt.
+/// Judges one report on one attempt. `now` is when it came, and for an answer when the question was asked: an answer
+/// tells of nothing that arrived while it was on its way.
 pub fn judge(attempt: &Attempt<'_>, report: &Report, source: Source, profile: &Profile, now: i64) -> Verdict {
     let says_it_went = !matches!(report.outcome, Outcome::NotSent(_) | Outcome::Absent);
     if says_it_went && !has_left(attempt) {
@@ -88,7 +90,7 @@ pub fn judge(attempt: &Attempt<'_>, report: &Report, source: Source, profile: &P
         Outcome::Settled if settles(source, profile.finality) => settled(attempt.state),
         Outcome::Accepted if !Guard::AcceptedIsNotSettled.stands() => settled(attempt.state),
         Outcome::Settled | Outcome::Accepted => accepted(attempt.state),
-        Outcome::Rejected(reason) => rejected(attempt, reason.class, profile, now),
+        Outcome::Rejected(reason) => rejected(attempt, (reason.class, source), profile, now),
         Outcome::Returned(_) => returned(attempt.state),
     }
 }
@@ -99,9 +101,18 @@ fn has_left(attempt: &Attempt<'_>) -> bool {
     ended || (attempt.copies > 0 && attempt.state.is_in_flight())
 }
 
-/// Whether no further copy of this attempt can change its outcome.
-fn one_copy_at_most(attempt: &Attempt<'_>, now: i64) -> bool {
-    attempt.copies <= 1 || now >= attempt.fence_at || !Guard::RejectionNeedsFence.stands()
+/// Whether an answer to a question tells of every copy: none can arrive any more, and the provider's books show all
+/// that did.
+fn tells_all(attempt: &Attempt<'_>, profile: &Profile, now: i64) -> bool {
+    let quiet = i64::try_from(profile.absent_after.as_micros()).unwrap_or(i64::MAX);
+    now >= attempt.fence_at.max(attempt.last_copy_at.saturating_add(quiet))
+}
+
+/// Whether no other copy of this attempt can have another outcome. A reply or a callback speaks of one copy, and may
+/// have been on its way while another was executed.
+fn one_copy_at_most(attempt: &Attempt<'_>, source: Source, profile: &Profile, now: i64) -> bool {
+    let of_all = source > Source::Callback && tells_all(attempt, profile, now);
+    attempt.copies <= 1 || of_all || !Guard::RejectionNeedsFence.stands()
 }
 
 fn settles(source: Source, finality: Finality) -> bool {
@@ -122,9 +133,7 @@ fn not_sent(attempt: &Attempt<'_>) -> Verdict {
 }
 
 fn absent(attempt: &Attempt<'_>, profile: &Profile, now: i64) -> Verdict {
-    let quiet = i64::try_from(profile.absent_after.as_micros()).unwrap_or(i64::MAX);
-    let quiet_at = attempt.last_copy_at.saturating_add(quiet);
-    let fenced = now >= attempt.fence_at.max(quiet_at) || !Guard::AbsentNeedsFence.stands();
+    let fenced = tells_all(attempt, profile, now) || !Guard::AbsentNeedsFence.stands();
     match attempt.state {
         State::InDoubt if fenced => Verdict::Move(Move::Absent),
         state if state.is_in_flight() => Verdict::Inconclusive,
@@ -149,13 +158,16 @@ fn accepted(state: State) -> Verdict {
     }
 }
 
-fn rejected(attempt: &Attempt<'_>, class: ReasonClass, profile: &Profile, now: i64) -> Verdict {
+fn rejected(attempt: &Attempt<'_>, (class, source): (ReasonClass, Source), profile: &Profile, now: i64) -> Verdict {
+    let stated = !matches!(class, ReasonClass::Unknown | ReasonClass::Duplicate);
+    let conclusive = stated && (profile.remembers_rejections || one_copy_at_most(attempt, source, profile, now));
     match attempt.state {
-        State::Settled | State::Returned => Verdict::Contradiction(Contradiction::RejectedAfterSettled),
         State::Rejected => Verdict::Repeat,
+        State::Settled | State::Returned if conclusive => Verdict::Contradiction(Contradiction::RejectedAfterSettled),
+        // Another copy was refused, or the reason does not say that nothing was paid: that contradicts nothing.
+        State::Settled | State::Returned => Verdict::Inconclusive,
         state if !state.is_in_flight() => Verdict::Contradiction(Contradiction::NeverSent),
-        _ if matches!(class, ReasonClass::Unknown | ReasonClass::Duplicate) => Verdict::Inconclusive,
-        _ if profile.remembers_rejections || one_copy_at_most(attempt, now) => Verdict::Move(Move::Reject),
+        _ if conclusive => Verdict::Move(Move::Reject),
         _ => Verdict::Inconclusive,
     }
 }
@@ -179,6 +191,7 @@ mod tests {
     use std::time::Duration;
 
     const FENCE: i64 = 1_000;
+    const QUIET: i64 = 2_000;
 
     fn attempt(state: State, copies: u32) -> Attempt<'static> {
         let amount = Money::new(500, Currency::parse("KES").unwrap());
@@ -205,11 +218,34 @@ mod tests {
     fn a_rejection_with_another_copy_in_flight_is_not_final_before_the_fence() {
         let fix = || rejection(ReasonClass::FixData);
         assert_eq!(verdict(State::InDoubt, 2, fix(), FENCE - 1), Verdict::Inconclusive);
-        assert_eq!(verdict(State::InDoubt, 2, fix(), FENCE), Verdict::Move(Move::Reject));
+        assert_eq!(verdict(State::InDoubt, 2, fix(), FENCE), Verdict::Inconclusive, "the books may be behind");
+        assert_eq!(verdict(State::InDoubt, 2, fix(), QUIET), Verdict::Move(Move::Reject));
         assert_eq!(verdict(State::InDoubt, 1, fix(), 0), Verdict::Move(Move::Reject));
         let remembers = Profile { remembers_rejections: true, ..profile() };
         let judged = judge(&attempt(State::InDoubt, 2), &report(fix()), Source::Inquiry, &remembers, 0);
         assert_eq!(judged, Verdict::Move(Move::Reject));
+    }
+
+    #[test]
+    fn a_late_word_on_one_of_two_copies_proves_nothing_however_late() {
+        for source in [Source::Reply, Source::Callback] {
+            let late = |state, copies| {
+                let rejected = report(rejection(ReasonClass::FixData));
+                judge(&attempt(state, copies), &rejected, source, &profile(), i64::MAX)
+            };
+            assert_eq!(late(State::InDoubt, 2), Verdict::Inconclusive);
+            assert_eq!(late(State::InDoubt, 1), Verdict::Move(Move::Reject));
+            assert_eq!(late(State::Settled, 2), Verdict::Inconclusive, "the other copy was paid");
+            assert_eq!(late(State::Settled, 1), Verdict::Contradiction(Contradiction::RejectedAfterSettled));
+        }
+    }
+
+    #[test]
+    fn what_does_not_say_that_nothing_was_paid_contradicts_no_settlement() {
+        for class in [ReasonClass::Unknown, ReasonClass::Duplicate] {
+            assert_eq!(verdict(State::Settled, 1, rejection(class), 0), Verdict::Inconclusive);
+            assert_eq!(verdict(State::Returned, 1, rejection(class), 0), Verdict::Inconclusive);
+        }
     }
 
     #[test]

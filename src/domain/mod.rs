@@ -11,6 +11,9 @@ pub mod guard;
 pub mod id;
 pub mod identity;
 pub mod judge;
+pub mod pace;
 pub mod payroll;
 pub mod row;
+#[cfg(test)]
+mod search;
 pub mod text;

@@ -3,6 +3,7 @@
 //! Everything happens in one unit of work under the batch's lock: evidence, moves, ledger, journal, and the
 //! messages to the registry that tell of new ends. Deliberately not here: asking, sending, and states' rules.
 
+mod complete;
 pub(super) mod suspense;
 pub(super) mod tell;
 
@@ -16,16 +17,15 @@ use paymaster_connectors::contract::{
 use super::Engine;
 use crate::domain::batch::{BatchState, effective};
 use crate::domain::disbursement::{Move, State, step};
-use crate::domain::id::{Batch, Id, Payroll, Tenant};
+use crate::domain::id::{Batch, Id, Tenant};
 use crate::domain::judge::{Attempt, Contradiction, Verdict, judge};
-use crate::domain::payroll::{PayrollMove, PayrollState};
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
 use crate::store::disbursement::{self, Departure, Ends, Standing};
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, Fact};
-use crate::store::payroll::{self, Total};
+use crate::store::payroll::Total;
 use crate::store::{Numbers, party};
 
 /// Most ends one message to the registry tells of; the standard's limit.
@@ -96,9 +96,12 @@ impl Engine {
         let needed = spoken.len() * 4 + facts.len() / PUBLICATION_ITEMS_MAX + reports / PUBLICATION_ITEMS_MAX + 20;
         let mut numbers = self.store.draw(needed, now).await?;
         let mut tx = self.store.begin().await?;
-        let row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
+        let mut row = batch::lock(&mut tx, id).await?.context("the batch is gone")?;
         if let Some(epoch) = holding {
             anyhow::ensure!(row.epoch == epoch, "another worker has taken the batch");
+        }
+        if self.shows_departure(&row, facts, spoken) {
+            self.find_departed(&mut tx, &mut row, &mut numbers).await?;
         }
         let sending = row.state == BatchState::Transmitting;
         let evidence = self.keep(&mut tx, &row, spoken, &mut numbers, now).await?;
@@ -423,30 +426,6 @@ impl Work<'_> {
         *into = into.and(total).context("the sum is too large")?;
         self.batch.attempts = 0;
         Ok(())
-    }
-}
-
-impl Engine {
-    /// Completes a payroll if its last payment has come to its end.
-    pub(super) async fn complete_payroll(&self, tx: &mut Tx, id: Id<Payroll>, numbers: &mut Numbers) -> Result<()> {
-        let now = self.clock.now();
-        let row = payroll::lock(tx, id).await?;
-        let Some(to) = row.state.step(PayrollMove::Complete) else { return Ok(()) };
-        // Rows that are held are in no batch's count, and keep their payroll open.
-        if batch::incomplete(tx, row.id).await? != (0, row.accepted.payments - row.cancelled.payments) {
-            return Ok(());
-        }
-        debug_assert_eq!(to, PayrollState::Completed);
-        payroll::set_state(tx, row.id, row.state, to).await?;
-        payroll::set_completed_at(tx, row.id, now).await?;
-        let fact = Fact {
-            event: "payroll.completed",
-            subject: row.id.number(),
-            actor: "engine",
-            total: row.accepted,
-            ..Fact::default()
-        };
-        notes::journal(tx, numbers.take()?, row.tenant, &fact, now).await
     }
 }
 

@@ -5,12 +5,16 @@ use anyhow::Result;
 use super::Engine;
 use crate::domain::batch::{Action, Standing, next};
 use crate::domain::id::{Batch, Id, Publication};
-use crate::store::{batch, notes, publication};
+use crate::domain::pace::Entry;
+use crate::store::{batch, pace, publication};
 
 /// Told of a batch or message, a worker should have come to it within this time; else it is told again.
 const NUDGE_AGAIN_MICROS: i64 = 15_000_000;
-/// Most of each kind told at once.
+/// Most told at once of each provider, and of the registry.
 const NUDGES_MAX: i64 = 500;
+/// Batches told at once for each lane of a provider that is free. Too few leave lanes idle until the next look, too
+/// many are told in vain while a lane is taken.
+const NUDGES_A_LANE: i64 = 8;
 
 /// Things that are due, by number.
 #[derive(Debug, Default)]
@@ -25,17 +29,28 @@ impl Engine {
     /// What is due for this process's providers and registry, and nobody was told of lately. Whoever asks must tell.
     pub async fn due(&self) -> Result<Due> {
         let now = self.clock.now();
+        let times = (now, now - NUDGE_AGAIN_MICROS);
         let mut tx = self.store.begin().await?;
-        let providers: Vec<&str> = self.providers.iter().map(|provider| provider.name.as_str()).collect();
         let (mut batches, mut publications) = (Vec::new(), Vec::new());
-        if !providers.is_empty() {
-            batches = batch::nudge(&mut tx, &providers, (now, now - NUDGE_AGAIN_MICROS), NUDGES_MAX).await?;
+        let board = pace::board(&mut tx, now).await?;
+        for provider in &self.providers {
+            let (pace, in_hand) = board.get(&provider.name).copied().unwrap_or_default();
+            let lanes = i64::from(provider.connector.profile().batches_in_flight).max(1) - in_hand;
+            let places = match pace.entry(now) {
+                Entry::Closed => 0,
+                Entry::Trial => lanes.clamp(0, 1),
+                Entry::Open => lanes.saturating_mul(NUDGES_A_LANE).clamp(0, NUDGES_MAX),
+            };
+            if places > 0 {
+                batches.extend(batch::nudge(&mut tx, &provider.name, times, places).await?);
+            }
         }
         if self.registry.is_some() {
-            publications = publication::nudge(&mut tx, now, now - NUDGE_AGAIN_MICROS, NUDGES_MAX).await?;
+            publications = publication::nudge(&mut tx, times.0, times.1, NUDGES_MAX).await?;
         }
         tx.commit().await?;
-        Ok(Due { batches, publications })
+        batches.sort_unstable();
+        Ok(Due { batches: batches.into_iter().map(|told| told.number).collect(), publications })
     }
 
     /// Does what is due for a batch. Nothing due is success, so that it may be called any number of times.
@@ -43,11 +58,26 @@ impl Engine {
         let now = self.clock.now();
         let mut tx = self.store.read().await?;
         let Some(row) = batch::get_any(&mut tx, id).await? else { return Ok(()) };
-        let stopped = notes::is_stopped(&mut tx, row.payroll, &row.provider, row.programme).await?;
+        let way = pace::way(&mut tx, &row, now).await?;
         drop(tx);
-        let standing = Standing { state: row.state, lease_until: row.lease_until, due_at: row.due_at, stopped };
-        match next(&standing, now) {
+        let standing = Standing {
+            state: row.state,
+            lease_until: row.lease_until,
+            due_at: row.due_at,
+            stopped: way.stopped,
+            ask_first: row.ask_first_at.is_some(),
+        };
+        let action = next(&standing, now);
+        if matches!(action, Action::Submit | Action::AskFirst | Action::Inquire) {
+            let lanes = i64::from(self.provider(&row.provider)?.connector.profile().batches_in_flight).max(1);
+            // Looked at without a lock, to spare work; it is looked at again where it counts.
+            if way.in_hand >= lanes || way.pace.is_closed(now) {
+                return self.wait_for_lane(id).await;
+            }
+        }
+        match action {
             Action::Submit => self.submit_batch(id).await,
+            Action::AskFirst => self.ask_first(id).await,
             Action::Lose => self.lose_batch(id).await,
             Action::Inquire => self.inquire_batch(id).await,
             Action::Nothing => Ok(()),

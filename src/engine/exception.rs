@@ -16,8 +16,8 @@ use crate::domain::exception::{Decision, Matter, decisions, matter, way};
 use crate::domain::id::{Batch, Evidence, Exception, Id};
 use crate::store::batch::BatchRow;
 use crate::store::db::Tx;
-use crate::store::disbursement::{self, Place};
 use crate::store::exception::{self, Proposal};
+use crate::store::generation::{self, Place};
 use crate::store::notes::{self, ExceptionRow, Fact};
 use crate::store::{batch, db, evidence, payroll};
 
@@ -149,7 +149,7 @@ impl Engine {
         }
         let subject = match subject {
             Subject::Row(place) => {
-                let again = disbursement::place(&mut tx, place.number).await?.context("the disbursement is gone")?;
+                let again = generation::place(&mut tx, place.number).await?.context("the disbursement is gone")?;
                 if again.batch != row.id {
                     return changed("it moved to another batch just now; confirm it again");
                 }
@@ -172,7 +172,7 @@ impl Engine {
 
     /// What an exception is about, and its batch, not locked.
     async fn subject(&self, tx: &mut Tx, task: &ExceptionRow) -> anyhow::Result<(Subject, BatchRow)> {
-        let place = disbursement::place(tx, task.subject).await?;
+        let place = generation::place(tx, task.subject).await?;
         let number = place.as_ref().map_or(Id::<Batch>::new(task.subject), |place| place.batch);
         let row = batch::get_any(tx, number).await?.context("what the exception is about is gone")?;
         Ok((place.map_or(Subject::Batch, Subject::Row), row))

@@ -18,7 +18,8 @@ use crate::domain::id::{Id, Tenant};
 use crate::domain::payroll::PayrollState;
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
-use crate::store::disbursement::{self, Departure, Ends, Member, Place};
+use crate::store::disbursement::{self, Departure, Ends, Member};
+use crate::store::generation::{self, Place};
 use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, ExceptionRow, Fact, Handling};
 use crate::store::payroll::{self, PayrollRow, Total};
@@ -54,6 +55,10 @@ impl Engine {
         numbers: &mut Numbers,
     ) -> Outcome<()> {
         let now = self.clock.now();
+        if row.state == BatchState::Sealed && row.ask_first_at.is_some() {
+            let text = "it may have left in a time the database lost; its provider is asked first";
+            return refused(RefusedKind::Conflict, "too_late", text);
+        }
         // A row that was held at intake may lie outside the range of those that are sent.
         let (first, last) = (ejection.rows.first().copied(), ejection.rows.last().copied());
         let range = (row.numbers.0.min(first.unwrap_or(i64::MAX)), row.numbers.1.max(last.unwrap_or(0)));
@@ -165,8 +170,8 @@ impl Engine {
             return Ok(());
         }
         let numbers: Vec<i64> = older.iter().map(|(number, _)| *number).collect();
-        disbursement::lock(tx, &numbers).await?;
-        for (before, newer) in disbursement::newer(tx, &numbers).await? {
+        generation::lock(tx, &numbers).await?;
+        for (before, newer) in generation::newer(tx, &numbers).await? {
             let evidence = older.iter().find(|(number, _)| *number == before).map_or(0, |(_, evidence)| *evidence);
             // A row whose batch is not cut yet is being taken in: intake looks once more before it cuts.
             if batch::get_any(tx, newer.batch).await?.is_some() {
@@ -187,25 +192,26 @@ impl Engine {
         let payroll = payroll::lock(tx, newer.payroll).await?;
         let mut row = batch::lock(tx, newer.batch).await?.context("the batch is gone")?;
         // It may have been split meanwhile; then the row is in another batch that has not left, and is looked for there.
-        let Some(place) = disbursement::place(tx, newer.number).await? else { return Ok(()) };
+        let Some(place) = generation::place(tx, newer.number).await? else { return Ok(()) };
         if place.batch != row.id {
             row = batch::lock(tx, place.batch).await?.context("the batch is gone")?;
         }
         let state = effective(place.state, row.state);
         let references = (self.reference(before), self.reference(newer.number));
-        if state == State::Queued {
+        if state == State::Queued && row.ask_first_at.is_none() {
             let note = format!("{} under the same entitlement is said to be paid after all", references.0);
             let first = self.store.allot_in(tx, EJECTION_NUMBERS as i64, now).await?;
             let mut numbers = Numbers::from_first(first, EJECTION_NUMBERS as i64);
             let rows = [newer.number];
             let asked = Move::Hold;
-            let ejection = Ejection { payroll: &payroll, rows: &rows, asked, evidence: None, actor: "engine", note: &note };
+            let ejection =
+                Ejection { payroll: &payroll, rows: &rows, asked, evidence: None, actor: "engine", note: &note };
             return self.eject(tx, &mut row, &ejection, &mut numbers).await.map_err(|error| match error {
                 Error::Failed(error) => error,
                 Error::Refused(refused) => anyhow::anyhow!("{refused}"),
             });
         }
-        if !(state.is_in_flight() || state == State::Settled) {
+        if !(state == State::Queued || state.is_in_flight() || state == State::Settled) {
             return Ok(());
         }
         let exception = ExceptionRow {
@@ -215,7 +221,7 @@ impl Engine {
             subject: newer.number,
             provider: row.provider.clone(),
             evidence,
-            detail: format!("{} is said to be paid after all, and {} was sent after it", references.0, references.1),
+            detail: format!("{} is said to be paid after all, and {} may be paid too", references.0, references.1),
             opened_at: now,
             handling: Handling::default(),
         };

@@ -1,35 +1,24 @@
 //! Asks a provider what became of a batch, and decides what an answer of "I don't have it" leads to.
 
 use anyhow::{Context, Result};
-use paymaster_connectors::contract::Failure;
+use paymaster_connectors::contract::{self, Failure, Profile};
 
 use super::Engine;
+use super::pace::health;
 use super::said::{Ear, Hold};
-use crate::domain::batch::{BatchState, backoff, effective, may_resend};
+use crate::domain::batch::{BatchState, effective, may_resend, wait};
+use crate::domain::disbursement::State;
 use crate::domain::id::{Batch, Id};
-use crate::store::batch;
+use crate::store::batch::{self, BatchRow};
 use crate::store::disbursement;
 use crate::store::notes;
 
 impl Engine {
     /// Asks about the open rows of a batch. Never moves money by itself.
     pub(super) async fn inquire_batch(&self, id: Id<Batch>) -> Result<()> {
-        let (began, now) = (self.clock.monotonic(), self.clock.now());
-        let mut tx = self.store.begin().await?;
-        let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(()) };
-        if !matches!(row.state, BatchState::Accepted | BatchState::InDoubt) || row.lease_until > now {
-            return Ok(());
-        }
-        row.epoch += 1;
-        row.lease_until = now + self.lease.lease_micros;
-        batch::save(&mut tx, &row).await?;
-        let mut open = disbursement::members(&mut tx, id, row.numbers).await?;
-        open.retain(|member| effective(member.state, row.state).is_in_flight());
-        let outgoing = self.outgoing(&mut tx, &row, open).await?;
-        tx.commit().await?;
-
+        let asks = |row: &BatchRow| matches!(row.state, BatchState::Accepted | BatchState::InDoubt);
+        let Some((row, outgoing, hold)) = self.begin_asking(id, asks).await? else { return Ok(()) };
         let facts = outgoing.instructions.as_slice();
-        let hold = Hold::new(row.epoch, began, self.lease.lease_micros);
         let mut ear = Ear::new(self, id, facts, &hold);
         let provider = self.provider(&row.provider)?;
         let asked = provider.connector.inquire(&outgoing, &mut ear).await;
@@ -42,8 +31,37 @@ impl Engine {
         } else {
             ear.applied.absent
         };
-        let absent = self.inquired(id, &hold, absent, asked.err()).await?;
+        let absent = self.inquired(id, &hold, absent, asked).await?;
         if absent.is_empty() { Ok(()) } else { self.resend_batch(id, &absent).await }
+    }
+
+    /// Takes a batch in hand for a question, if `asks` says that it is one to ask about and its provider has a lane.
+    pub(super) async fn begin_asking(
+        &self,
+        id: Id<Batch>,
+        asks: impl Fn(&BatchRow) -> bool,
+    ) -> Result<Option<(BatchRow, contract::Batch, Hold)>> {
+        let began = self.clock.moment();
+        let now = began.date;
+        let mut tx = self.store.begin().await?;
+        let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(None) };
+        if !asks(&row) || row.lease_until > now {
+            return Ok(None);
+        }
+        row.epoch += 1;
+        row.lease_until = now + self.lease.lease_micros;
+        let mut open = disbursement::members(&mut tx, id, row.numbers).await?;
+        let is_asked = |state: State| state.is_in_flight() || state == State::Queued;
+        open.retain(|member| is_asked(effective(member.state, row.state)));
+        let outgoing = self.outgoing(&mut tx, &row, open).await?;
+        let Some(turn) = self.take_lane(&mut tx, &row, now).await? else {
+            drop(tx);
+            self.wait_for_lane(id).await?;
+            return Ok(None);
+        };
+        tx.commit().await?;
+        let hold = Hold::new(row.epoch, turn, began, self.lease.lease_micros);
+        Ok(Some((row, outgoing, hold)))
     }
 
     /// Ends an inquiry; returns what may be sent again now.
@@ -52,7 +70,7 @@ impl Engine {
         id: Id<Batch>,
         hold: &Hold,
         absent: Vec<i64>,
-        failure: Option<Failure>,
+        asked: Result<(), Failure>,
     ) -> Result<Vec<i64>> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
@@ -60,25 +78,29 @@ impl Engine {
         if row.epoch != hold.epoch {
             return Ok(Vec::new());
         }
-        row.lease_until = 0;
         let profile = self.provider(&row.provider)?.connector.profile();
-        if row.state != BatchState::Completed {
-            let every = i64::try_from(profile.inquire_every.as_micros())?;
-            let most = i64::try_from(profile.inquire_every_max.as_micros())?;
-            let wait = match failure {
-                Some(Failure::Unavailable { retry_after_seconds: Some(seconds), .. }) => {
-                    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).clamp(every, most.max(every))
-                }
-                _ => backoff(every, most, row.attempts),
-            };
-            row.attempts += 1;
-            row.due_at = Some(now + wait);
-        }
+        self.ask_again(&mut row, &asked, now)?;
         let stopped = notes::is_stopped(&mut tx, row.payroll, &row.provider, row.programme).await?;
         let again = row.state == BatchState::InDoubt && !stopped && may_resend(profile, row.first_copy_at, now);
         batch::save(&mut tx, &row).await?;
+        self.remember(&mut tx, &row.provider, hold.turn, health(&asked, inquiry_bounds(profile)?)).await?;
         tx.commit().await?;
         Ok(if again { absent } else { Vec::new() })
+    }
+
+    /// Lets go of a batch, and makes it due for the next question where it is not at its end.
+    pub(super) fn ask_again(&self, row: &mut BatchRow, asked: &Result<(), Failure>, now: i64) -> Result<()> {
+        row.lease_until = 0;
+        if row.state != BatchState::Completed {
+            let bounds = inquiry_bounds(self.provider(&row.provider)?.connector.profile())?;
+            let wanted = match asked {
+                Err(Failure::Unavailable { retry_after_seconds, .. }) => *retry_after_seconds,
+                _ => None,
+            };
+            row.due_at = Some(now + wait(wanted, bounds, row.attempts));
+            row.attempts += 1;
+        }
+        Ok(())
     }
 
     /// The worker that had the intent is gone: from now on its batch is in doubt, and is asked about at once.
@@ -101,4 +123,9 @@ impl Engine {
         tracing::warn!(batch.id = %id, "a worker vanished while sending; the batch is in doubt");
         self.inquire_batch(id).await
     }
+}
+
+/// The shortest and the longest pause between two questions.
+pub(super) fn inquiry_bounds(profile: &Profile) -> Result<(i64, i64)> {
+    Ok((i64::try_from(profile.inquire_every.as_micros())?, i64::try_from(profile.inquire_every_max.as_micros())?))
 }

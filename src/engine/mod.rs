@@ -10,9 +10,11 @@ mod exception;
 mod hold;
 mod inquire;
 mod intake;
+mod pace;
 mod publish;
 mod read;
 mod release;
+mod restored;
 mod said;
 mod setup;
 mod submit;
@@ -30,7 +32,9 @@ use crate::store::{Scope, Store};
 pub use dispatch::Due;
 pub use exception::ProposalRequest;
 pub use intake::{CHUNK_ROWS, IntakeRequest};
+pub use pace::ProviderStanding;
 pub use read::{PayrollStatus, ProviderStatus, Timeline, TimelineEntry};
+pub use restored::Restored;
 pub use setup::{CycleRequest, ProgrammeRequest, Role};
 pub use verify::{Finding, Verification};
 
@@ -105,13 +109,15 @@ pub struct Engine {
     pub payer_account: String,
     /// Lease terms.
     pub lease: LeaseTerms,
+    slots: pace::Slots,
 }
 
 impl Engine {
     /// An engine without providers; add them before it works.
     pub fn new(store: Store, clock: Clock) -> Self {
         let (providers, registry, payer_account) = (Vec::new(), None, String::from("treasury@paymaster"));
-        Self { store, clock, providers, registry, payer_account, lease: LeaseTerms::default() }
+        let (lease, slots) = (LeaseTerms::default(), pace::Slots::default());
+        Self { store, clock, providers, registry, payer_account, lease, slots }
     }
 
     fn provider(&self, name: &str) -> anyhow::Result<&Provider> {

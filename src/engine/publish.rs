@@ -6,7 +6,7 @@ use paymaster_connectors::registry::{self, Envelope, Outcome, Status};
 
 use super::Engine;
 use super::intake::Payee;
-use crate::domain::batch::backoff;
+use crate::domain::batch::wait;
 use crate::domain::disbursement::State;
 use crate::domain::id::{Id, Publication};
 use crate::store::publication::{self, Item, PublicationRow};
@@ -50,13 +50,11 @@ impl Engine {
 
     fn failed(&self, row: &PublicationRow, failure: &Failure, now: i64) -> (String, Option<i64>) {
         let error: String = failure.to_string().chars().take(ERROR_CHARS_MAX).collect();
-        let wait = match failure {
-            Failure::Unavailable { retry_after_seconds: Some(seconds), .. } => i64::try_from(*seconds)
-                .unwrap_or(i64::MAX)
-                .saturating_mul(1_000_000)
-                .clamp(RETRY_MICROS.0, RETRY_MICROS.1),
-            _ => backoff(RETRY_MICROS.0, RETRY_MICROS.1, row.attempts - 1),
+        let asked = match failure {
+            Failure::Unavailable { retry_after_seconds, .. } => *retry_after_seconds,
+            _ => None,
         };
+        let wait = wait(asked, RETRY_MICROS, row.attempts - 1);
         let dead = row.attempts >= ATTEMPTS_MAX || matches!(failure, Failure::Refused(_));
         if dead {
             tracing::error!(publication.id = %row.id, error, "the registry does not take a message; it waits for a person");

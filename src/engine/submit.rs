@@ -2,17 +2,21 @@
 //!
 //! A crash between the intent and the end of it is a doubt, never a batch to send again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, Result};
 use paymaster_connectors::contract::{
     self, Failure, Instruction, Message, Outcome, Reason, ReasonClass, Report, Source,
 };
 
 use super::Engine;
+use super::pace::health;
 use super::said::{Ear, EngineGate, Hold};
-use crate::domain::batch::{BatchState, backoff, may_resend};
+use crate::domain::batch::{BatchState, may_resend, wait};
 use crate::domain::disbursement::State;
 use crate::domain::guard::Guard;
 use crate::domain::id::{Batch, Id};
+use crate::domain::pace::Health;
 use crate::engine::intake::Payee;
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
@@ -69,13 +73,17 @@ impl Engine {
 
     /// The durable intent: state, copy, fence, lease, ledger and the exact bytes, in one unit of work.
     async fn claim(&self, id: Id<Batch>, again: Option<&[i64]>) -> Result<Option<Claimed>> {
-        let (began, now) = (self.clock.monotonic(), self.clock.now());
+        let began = self.clock.moment();
+        let now = began.date;
         let mut numbers = self.store.draw(4, now).await?;
         let mut tx = self.store.begin().await?;
         let Some(mut row) = batch::lock(&mut tx, id).await? else { return Ok(None) };
         let profile = self.provider(&row.provider)?.connector.profile();
         let legal = match again {
-            None => row.state == BatchState::Sealed && row.due_at.is_some_and(|due_at| due_at <= now),
+            None => {
+                let is_due = row.due_at.is_some_and(|due_at| due_at <= now);
+                row.state == BatchState::Sealed && row.ask_first_at.is_none() && is_due
+            }
             Some(_) => row.state == BatchState::InDoubt && may_resend(profile, row.first_copy_at, now),
         };
         let stopped = notes::is_stopped(&mut tx, row.payroll, &row.provider, row.programme).await?;
@@ -108,13 +116,19 @@ impl Engine {
             }
         };
         self.intend(&mut tx, &mut row, &mut numbers, now).await?;
+        let Some(turn) = self.take_lane(&mut tx, &row, now).await? else {
+            drop(tx);
+            self.wait_for_lane(id).await?;
+            return Ok(None);
+        };
         if Guard::IntentFirst.stands() {
             tx.commit().await?;
         }
-        let hold = Hold::new(row.epoch, began, self.lease.lease_micros);
+        let hold = Hold::new(row.epoch, turn, began, self.lease.lease_micros);
         Ok(Some(Claimed { row, batch, wire, hold }))
     }
 
+    /// The intent but for the batch itself, which is saved with its lane.
     async fn intend(&self, tx: &mut Tx, row: &mut BatchRow, numbers: &mut Numbers, now: i64) -> Result<()> {
         let first = row.copies == 0;
         row.state = BatchState::Transmitting;
@@ -124,10 +138,8 @@ impl Engine {
         self.fence(row, now, self.lease.lease_micros)?;
         row.lease_until = now + self.lease.lease_micros;
         row.due_at = Some(row.lease_until);
-        batch::save(tx, row).await?;
         if first {
-            let entry = transfer(row, Account::InTransit, Account::Reserved, row.open.sum_minor);
-            ledger::post(tx, numbers.take()?, &entry, now).await?;
+            self.book_departure(tx, row, numbers, now).await?;
         }
         let tenant = party::tenant_of(tx, row.programme).await?;
         let event = if first { "batch.claimed" } else { "batch.claimed_again" };
@@ -144,6 +156,18 @@ impl Engine {
         notes::journal(tx, numbers.take()?, tenant, &fact, now).await
     }
 
+    /// What a batch holds is on its way from its first intent on.
+    pub(super) async fn book_departure(
+        &self,
+        tx: &mut Tx,
+        row: &BatchRow,
+        numbers: &mut Numbers,
+        now: i64,
+    ) -> Result<()> {
+        let entry = transfer(row, Account::InTransit, Account::Reserved, row.open.sum_minor);
+        ledger::post(tx, numbers.take()?, &entry, now).await
+    }
+
     /// No copy can arrive later than the provider's fence after the last write that may yet begin: that is up to
     /// `writes_for` from now.
     pub(super) fn fence(&self, row: &mut BatchRow, now: i64, writes_for: i64) -> Result<()> {
@@ -154,7 +178,7 @@ impl Engine {
     }
 
     /// The bytes to send: made and stored once, and the stored ones ever after.
-    async fn wire(
+    pub(super) async fn wire(
         &self,
         tx: &mut Tx,
         row: &mut BatchRow,
@@ -209,7 +233,9 @@ impl Engine {
             payroll: row.payroll,
             programme: row.programme,
             provider: &row.provider,
+            rate: provider.connector.profile().rate_per_second,
             asked_at: tokio::sync::Mutex::new(None),
+            refused: AtomicBool::new(false),
         };
         let mut ear = Ear::new(self, row.id, facts, &hold);
         let sent = provider.connector.submit(&batch, &wire, &gate, &mut ear).await;
@@ -217,10 +243,12 @@ impl Engine {
             tracing::warn!(batch.id = %row.id, provider = row.provider, failure = %failure, "sending did not end well");
         }
         ear.flush().await?;
+        let refused_by_us = gate.refused.load(Ordering::SeqCst);
+        let health = if refused_by_us { Health::Untold } else { health(&sent, RESUBMIT_MICROS) };
         // An error speaks for the rows if no row was spoken of.
-        let refuses_all = !ear.spoke_of_rows && refuses(&sent);
-        match sent {
-            Err(Failure::Refused(reason) | Failure::InDoubt(reason)) if refuses_all => {
+        let refused = refused(&sent).filter(|_| !ear.spoke_of_rows);
+        match (refused, sent) {
+            (Some(reason), _) => {
                 let message = ear.last.take().unwrap_or_else(|| Message {
                     source: Source::Reply,
                     origin: String::from("refused before sending"),
@@ -228,18 +256,24 @@ impl Engine {
                 });
                 let report = Report::batch(Outcome::Rejected(reason));
                 self.apply(row.id, facts, &[(message, vec![report])], Some(hold.epoch)).await?;
-                self.sent(row.id, &hold, None, Unsent::Rows(Vec::new())).await
+                self.sent(row.id, (&hold, health), None, Unsent::Rows(Vec::new())).await
             }
-            Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_))) => {
+            (None, Err(failure @ (Failure::Unavailable { .. } | Failure::Blocked(_)))) => {
                 let unsent = if ear.spoke_of_rows { Unsent::Rows(ear.applied.not_sent) } else { Unsent::All };
-                self.sent(row.id, &hold, Some(failure), unsent).await
+                self.sent(row.id, (&hold, health), Some(failure), unsent).await
             }
-            _ => self.sent(row.id, &hold, None, Unsent::Rows(ear.applied.not_sent)).await,
+            _ => self.sent(row.id, (&hold, health), None, Unsent::Rows(ear.applied.not_sent)).await,
         }
     }
 
     /// The end of a send: what was provably never begun waits again, what was not spoken of is in doubt.
-    async fn sent(&self, id: Id<Batch>, hold: &Hold, failure: Option<Failure>, unsent: Unsent) -> Result<()> {
+    async fn sent(
+        &self,
+        id: Id<Batch>,
+        (hold, health): (&Hold, Health),
+        failure: Option<Failure>,
+        unsent: Unsent,
+    ) -> Result<()> {
         let now = self.clock.now();
         let mut numbers = self.store.draw(6, now).await?;
         let mut tx = self.store.begin().await?;
@@ -265,6 +299,7 @@ impl Engine {
         if let Some(Failure::Blocked(reason)) = &failure {
             self.pause_for(&mut tx, &row, reason, &mut numbers).await?;
         }
+        self.remember(&mut tx, &row.provider, hold.turn, health).await?;
         tx.commit().await
     }
 
@@ -278,12 +313,11 @@ impl Engine {
         numbers: &mut Numbers,
     ) -> Result<()> {
         let now = self.clock.now();
-        let wait = match failure {
-            Some(Failure::Unavailable { retry_after_seconds: Some(seconds), .. }) => {
-                i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).min(RESUBMIT_MICROS.1)
-            }
-            _ => backoff(RESUBMIT_MICROS.0, RESUBMIT_MICROS.1, row.attempts),
+        let asked = match failure {
+            Some(Failure::Unavailable { retry_after_seconds, .. }) => *retry_after_seconds,
+            _ => None,
         };
+        let wait = wait(asked, RESUBMIT_MICROS, row.attempts);
         let mut members = disbursement::members(tx, row.id, row.numbers).await?;
         members.retain(is_sent);
         // Whoever was spoken of by another door meanwhile stays where that put them.
@@ -341,7 +375,14 @@ impl Engine {
         self.raise(tx, row, code, "the batch waits until a person has looked at it", numbers).await
     }
 
-    async fn raise(&self, tx: &mut Tx, row: &BatchRow, code: &str, detail: &str, numbers: &mut Numbers) -> Result<()> {
+    pub(super) async fn raise(
+        &self,
+        tx: &mut Tx,
+        row: &BatchRow,
+        code: &str,
+        detail: &str,
+        numbers: &mut Numbers,
+    ) -> Result<()> {
         tracing::error!(batch.id = %row.id, provider = row.provider, exception.code = code, "exception opened");
         let exception = ExceptionRow {
             id: Id::new(numbers.take()?),
@@ -364,12 +405,14 @@ fn renamed(reference: contract::Reference) -> contract::Reference {
     contract::Reference::new(reference.number(), reference.tag() ^ 1)
 }
 
-/// Whether the failure of a whole send proves that nothing was executed.
-fn refuses(sent: &Result<(), Failure>) -> bool {
+/// Why nothing of a whole send was executed, if its failure proves that.
+fn refused(sent: &Result<(), Failure>) -> Option<Reason> {
     match sent {
-        Err(Failure::Refused(reason)) => conclusive(reason),
-        Err(Failure::InDoubt(_)) => !Guard::TimeoutIsDoubt.stands(),
-        _ => false,
+        Err(Failure::Refused(reason)) => Some(reason.clone()).filter(conclusive),
+        Err(Failure::InDoubt(reason)) if !Guard::TimeoutIsDoubt.stands() => {
+            Some(Reason::new(ReasonClass::NotExecuted, &reason.code, &reason.text))
+        }
+        _ => None,
     }
 }
 

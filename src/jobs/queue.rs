@@ -25,6 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED_HEARTBEATS: usize = 6;
 /// Done jobs and dead workers older than this are deleted.
 const KEEP_SECONDS: i64 = 300;
+/// Pause before a queue's worker that failed is started again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// How long a stopping process waits for what is under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -92,29 +94,41 @@ struct Desk {
     open: Arc<RwLock<()>>,
 }
 
-/// A monitor with one worker for each queue. The two engines' workers are of different types and share no trait
-/// that could be named here in fewer words than this.
-macro_rules! workers {
-    ($desk:expr, $terms:expr, $unique:expr, $storage:expr) => {{
-        let (storage, terms, unique) = ($storage, $terms, $unique);
-        let (batches, publications) = (storage.clone(), storage);
-        let (first, second) = ($desk.clone(), $desk.clone());
-        Monitor::new()
-            .register(move |restarts| {
-                WorkerBuilder::new(format!("{BATCHES}-{unique:016x}-{restarts}"))
-                    .backend(batches(BATCHES).poll_with_strategy(Tick::new(terms.poll)))
-                    .data(first.clone())
-                    .concurrency(terms.batches)
-                    .build(drive)
-            })
-            .register(move |restarts| {
-                WorkerBuilder::new(format!("{PUBLICATIONS}-{unique:016x}-{restarts}"))
-                    .backend(publications(PUBLICATIONS).poll_with_strategy(Tick::new(terms.poll)))
-                    .data(second.clone())
-                    .concurrency(terms.publications)
-                    .build(tell)
-            })
+/// What a queue's worker is made of.
+struct Seat {
+    queue: &'static str,
+    name: String,
+    desk: Desk,
+    concurrency: usize,
+    poll: Duration,
+}
+
+/// A monitor with one worker at a seat. The two engines' workers are of different types and share no trait that
+/// could be named here in fewer words than this.
+macro_rules! monitor {
+    ($seat:expr, $job:ident) => {{
+        let seat: Seat = $seat;
+        match seat.desk.engine.store.db.clone() {
+            Db::Sqlite { writer, .. } => monitor!(seat, $job, apalis_sqlite::Config::default(), |config| {
+                SqliteStorage::<i64>::new(&writer).with_config(config)
+            }),
+            Db::Postgres(pool) => monitor!(seat, $job, apalis_postgres::Config::default(), |config| {
+                PostgresStorage::<i64>::new(&pool).with_config(config).with_pubsub()
+            }),
+        }
     }};
+    ($seat:ident, $job:ident, $config:expr, |$filled:ident| $storage:expr) => {
+        Monitor::new().register(move |_| {
+            let mut $filled = $config.queue($seat.queue);
+            ($filled.batch_size, $filled.heartbeat_interval, $filled.missed_heartbeats) =
+                (1, HEARTBEAT, MISSED_HEARTBEATS);
+            WorkerBuilder::new($seat.name.clone())
+                .backend($storage.poll_with_strategy(Tick::new($seat.poll)))
+                .data($seat.desk.clone())
+                .concurrency($seat.concurrency)
+                .build($job)
+        })
+    };
 }
 
 /// Runs both queues' workers until `stop` says so.
@@ -122,33 +136,47 @@ pub(super) async fn work(engine: Arc<Engine>, terms: WorkTerms, stop: watch::Rec
     // A worker name must be new each time: under a reused one a killed worker's jobs would be lost.
     let unique = u64::from_be_bytes(crate::clock::random::<8>()?);
     let desk = Desk { engine, open: Arc::default() };
-    let monitor = match desk.engine.store.db.clone() {
-        Db::Sqlite { writer, .. } => workers!(desk, terms, unique, move |queue: &str| {
-            let mut config = apalis_sqlite::Config::default().queue(queue);
-            (config.batch_size, config.heartbeat_interval, config.missed_heartbeats) =
-                (1, HEARTBEAT, MISSED_HEARTBEATS);
-            SqliteStorage::<i64>::new(&writer).with_config(config)
-        }),
-        Db::Postgres(pool) => workers!(desk, terms, unique, move |queue: &str| {
-            let mut config = apalis_postgres::Config::default().queue(queue);
-            (config.batch_size, config.heartbeat_interval, config.missed_heartbeats) =
-                (1, HEARTBEAT, MISSED_HEARTBEATS);
-            PostgresStorage::<i64>::new(&pool).with_config(config).with_pubsub()
-        }),
+    let seat = |queue, concurrency, starts| Seat {
+        queue,
+        name: format!("{queue}-{unique:016x}-{starts}"),
+        desk: desk.clone(),
+        concurrency,
+        poll: terms.poll,
     };
-    let mut shut = None;
-    let signal = async {
+    let (close, closed) = watch::channel(false);
+    let closing = async {
         stopped(stop).await;
         // apalis is told only when nothing is under way: once told, it no longer polls its own queries, and one of
         // them may hold SQLite's only writer, which what is under way would then wait for in vain.
-        shut = tokio::time::timeout(SHUTDOWN_TIMEOUT, desk.open.write()).await.ok();
+        let shut = tokio::time::timeout(SHUTDOWN_TIMEOUT, desk.open.write()).await.ok();
         if shut.is_none() {
             tracing::error!("what was under way did not end in time; another worker will find it in doubt");
         }
-        Ok(())
+        close.send_replace(true);
+        // Held until both queues' workers have ended, so that nothing begins.
+        shut
     };
-    let monitor = monitor.should_restart(|_, _| true).shutdown_timeout(SHUTDOWN_TIMEOUT);
-    monitor.run_with_signal(signal).await.context("the queue's workers")
+    let batches = keep(|starts| monitor!(seat(BATCHES, terms.batches, starts), drive), closed.clone());
+    let publications = keep(|starts| monitor!(seat(PUBLICATIONS, terms.publications, starts), tell), closed.clone());
+    tokio::join!(closing, batches, publications);
+    Ok(())
+}
+
+/// Keeps a queue's worker running until the desk is closed. apalis could start one again that failed, but at once:
+/// while the database is away that fails thousands of times a second, and besets the database when it comes back.
+async fn keep(monitor: impl Fn(u64) -> Monitor, closed: watch::Receiver<bool>) {
+    let mut starts = 0;
+    while !*closed.borrow() {
+        let told = async {
+            stopped(closed.clone()).await;
+            Ok(())
+        };
+        if let Err(error) = monitor(starts).shutdown_timeout(SHUTDOWN_TIMEOUT).run_with_signal(told).await {
+            tracing::error!(%error, "the queue's worker did not end well");
+        }
+        starts += 1;
+        let _ = tokio::time::timeout(RESTART_AFTER, stopped(closed.clone())).await;
+    }
 }
 
 /// One job: drive a batch. It always succeeds; what went wrong is in the log and found again by the sweep.

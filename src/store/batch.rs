@@ -60,13 +60,15 @@ pub struct BatchRow {
     pub provider_reference: Option<String>,
     /// The evidence that holds the bytes that were sent.
     pub wire: Option<i64>,
+    /// Since when it waits, unsent as far as is known, for its provider to be asked whether it left before a restore.
+    pub ask_first_at: Option<i64>,
 }
 
 const BATCH: &str = "SELECT b.number, b.payroll, b.programme, b.provider, b.currency, b.state, b.payments, b.sum_minor, \
     b.open_payments, b.open_minor, b.settled_payments, b.settled_minor, b.rejected_payments, b.rejected_minor, \
     b.returned_payments, b.returned_minor, b.first_number, b.last_number, b.content_hash, b.epoch, b.lease_until, \
     b.copies, b.first_copy_at, b.last_copy_at, b.fence_at, b.due_at, b.attempts, b.publications, \
-    b.provider_reference, b.wire FROM batch b";
+    b.provider_reference, b.wire, b.ask_first_at FROM batch b";
 
 fn batch_row(row: &Row) -> Result<BatchRow> {
     let state = row.text(5)?;
@@ -95,14 +97,15 @@ fn batch_row(row: &Row) -> Result<BatchRow> {
         publications: row.int(27)?,
         provider_reference: row.maybe_text(28)?,
         wire: row.maybe_int(29)?,
+        ask_first_at: row.maybe_int(30)?,
     })
 }
 
 /// Stores a sealed batch that nothing is due for yet.
 pub async fn insert(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
     let sql = "INSERT INTO batch (number, payroll, programme, provider, currency, state, payments, sum_minor, \
-               open_payments, open_minor, first_number, last_number, content_hash, due_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $8, $9, $10, $11, $12)";
+               open_payments, open_minor, first_number, last_number, content_hash, due_at, ask_first_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $8, $9, $10, $11, $12, $13)";
     let bound = values![
         batch.id.number(),
         batch.payroll.number(),
@@ -115,7 +118,8 @@ pub async fn insert(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
         batch.numbers.0,
         batch.numbers.1,
         batch.content_hash.as_slice(),
-        batch.due_at
+        batch.due_at,
+        batch.ask_first_at
     ];
     tx.execute(sql, bound).await.map(|_| ())
 }
@@ -160,13 +164,33 @@ pub async fn of_disbursement(tx: &mut Tx, provider: &str, number: i64) -> Result
 
 /// Writes back what may change of a batch. The caller has it locked.
 pub async fn save(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
-    let sql = "UPDATE batch SET state = $2, payments = $3, sum_minor = $4, open_payments = $5, open_minor = $6, \
+    let sql = format!("{SAVE} WHERE number = $1");
+    let changed = tx.execute(&sql, &saved(batch)).await?;
+    anyhow::ensure!(changed == 1, "the batch is gone");
+    Ok(())
+}
+
+/// The same if workers have fewer than `lanes` other batches of its provider in hand; false otherwise. Counts right
+/// while the provider's pace is locked: whoever counted before has been waited for.
+pub async fn save_in_lane(tx: &mut Tx, batch: &BatchRow, lanes: i64, now: i64) -> Result<bool> {
+    let sql = format!(
+        "{SAVE} WHERE number = $1 AND (SELECT COUNT(*) FROM batch other WHERE other.provider = $26 \
+         AND other.lease_until > 0 AND other.lease_until > $27 AND other.number <> $1) < $28"
+    );
+    let mut bound = saved(batch);
+    bound.extend([Value::Text(&batch.provider), Value::Int(now), Value::Int(lanes)]);
+    Ok(tx.execute(&sql, &bound).await? == 1)
+}
+
+const SAVE: &str = "UPDATE batch SET state = $2, payments = $3, sum_minor = $4, open_payments = $5, open_minor = $6, \
                settled_payments = $7, settled_minor = $8, rejected_payments = $9, rejected_minor = $10, \
                returned_payments = $11, returned_minor = $12, epoch = $13, lease_until = $14, copies = $15, \
                first_copy_at = $16, last_copy_at = $17, fence_at = $18, due_at = $19, attempts = $20, \
-               publications = $21, provider_reference = $22, wire = $23, content_hash = $24, nudged_at = 0 \
-               WHERE number = $1";
-    let bound = values![
+               publications = $21, provider_reference = $22, wire = $23, content_hash = $24, ask_first_at = $25, \
+               nudged_at = 0";
+
+fn saved(batch: &BatchRow) -> Vec<Value<'_>> {
+    values![
         batch.id.number(),
         batch.state.name(),
         batch.total.payments,
@@ -190,11 +214,10 @@ pub async fn save(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
         batch.publications,
         batch.provider_reference.as_deref(),
         batch.wire,
-        batch.content_hash.as_slice()
-    ];
-    let changed = tx.execute(sql, bound).await?;
-    anyhow::ensure!(changed == 1, "the batch is gone");
-    Ok(())
+        batch.content_hash.as_slice(),
+        batch.ask_first_at
+    ]
+    .to_vec()
 }
 
 /// Makes all batches of a released payroll due, but for those that an open exception keeps from leaving.
@@ -212,19 +235,41 @@ pub async fn make_due_now(tx: &mut Tx, id: Id<Batch>, now: i64) -> Result<()> {
     tx.execute(sql, values![id.number(), now]).await.map(|_| ())
 }
 
-/// Due batches for these providers that nobody was told of lately; marks them as told. `times` are now, and the
-/// instant before which being told is too long ago to count.
-pub async fn nudge(tx: &mut Tx, providers: &[&str], times: (i64, i64), limit: i64) -> Result<Vec<i64>> {
-    let mut bound = values![times.0, times.1, limit].to_vec();
-    bound.extend(providers.iter().map(|provider| Value::Text(provider)));
-    let places: Vec<String> = (4..bound.len() + 1).map(|place| format!("${place}")).collect();
+/// A due batch that somebody is told of, in the order in which it is to be driven: doubts first, the oldest first copy
+/// before the others; then what has been due for longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    rank: i64,
+    since: i64,
+    /// The batch.
+    pub number: i64,
+}
+
+/// Due batches of a provider that nobody was told of lately; marks them as told. `times` are now, and the instant
+/// before which being told is too long ago to count. What must not be sent takes no place. What another worker has
+/// just finished with is looked at again and left out.
+pub async fn nudge(tx: &mut Tx, provider: &str, times: (i64, i64), limit: i64) -> Result<Vec<Told>> {
+    const WAITING: &str = "b.provider = $4 AND b.due_at <= $1 AND b.lease_until <= $1 AND b.nudged_at < $2";
     let sql = format!(
-        "UPDATE batch SET nudged_at = $1 WHERE number IN (SELECT number FROM batch WHERE due_at <= $1 \
-         AND lease_until <= $1 AND nudged_at < $2 AND provider IN ({}) ORDER BY due_at LIMIT $3) \
-         AND nudged_at < $2 RETURNING number",
-        places.join(",")
+        "UPDATE batch SET nudged_at = $1 WHERE number IN (SELECT number FROM (SELECT * FROM \
+         (SELECT b.number, 0 AS rank, b.first_copy_at AS since FROM batch b WHERE {WAITING} \
+         AND b.state IN ('transmitting', 'in_doubt') ORDER BY b.first_copy_at LIMIT $3) doubtful UNION ALL SELECT * FROM \
+         (SELECT b.number, 1 AS rank, b.due_at AS since FROM batch b JOIN payroll r ON r.number = b.payroll \
+         WHERE {WAITING} AND b.state NOT IN ('transmitting', 'in_doubt') \
+         AND (b.state <> 'sealed' OR b.ask_first_at IS NOT NULL OR (r.state = 'released' AND r.paused_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM pause WHERE code IN ($5, 'programme:' || CAST(b.programme AS TEXT))))) \
+         ORDER BY b.due_at LIMIT $3) other) due ORDER BY rank, since LIMIT $3) \
+         AND nudged_at < $2 AND due_at <= $1 AND lease_until <= $1 RETURNING number, CASE WHEN state IN ('transmitting', 'in_doubt') THEN 0 ELSE 1 END, \
+         CASE WHEN state IN ('transmitting', 'in_doubt') THEN first_copy_at ELSE due_at END"
     );
-    tx.rows(&sql, &bound).await?.iter().map(|row| row.int(0)).collect()
+    let pause = super::notes::provider_pause(provider);
+    let rows = tx.rows(&sql, values![times.0, times.1, limit, provider, &pause]).await?;
+    rows.iter().map(|row| Ok(Told { number: row.int(0)?, rank: row.int(1)?, since: row.int(2)? })).collect()
+}
+
+/// Lets somebody be told of a batch again at once: whoever was could not begin.
+pub async fn untell(tx: &mut Tx, id: Id<Batch>) -> Result<()> {
+    tx.execute("UPDATE batch SET nudged_at = 0 WHERE number = $1", values![id.number()]).await.map(|_| ())
 }
 
 /// How many batches of a payroll are not completed, and how many payments are in all of them.

@@ -79,8 +79,7 @@ pub(super) fn account(name: &str) -> Result<Account> {
 
 /// Open exceptions of a tenant above a number.
 pub async fn open(tx: &mut Tx, scope: &Scope, above: i64, limit: i64) -> Result<Vec<ExceptionRow>> {
-    let sql =
-        format!("{EXCEPTION} WHERE tenant = $1 AND closed_at IS NULL AND number > $2 ORDER BY number LIMIT $3");
+    let sql = format!("{EXCEPTION} WHERE tenant = $1 AND closed_at IS NULL AND number > $2 ORDER BY number LIMIT $3");
     tx.rows(&sql, values![scope.tenant.number(), above, limit]).await?.iter().map(exception_row).collect()
 }
 

@@ -110,7 +110,7 @@ pub async fn drop(url: &str, name: &str) -> Result<()> {
     if url.contains("://") {
         return outside(url, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
     }
-    for ending in ["", "-wal", "-shm"] {
+    for ending in ["", "-wal", "-shm", ".seen"] {
         let path = format!("{url}.{name}{ending}");
         if std::path::Path::new(&path).exists() {
             std::fs::remove_file(&path).with_context(|| format!("cannot remove {path}"))?;

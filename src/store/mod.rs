@@ -11,15 +11,19 @@ pub mod evidence;
 pub mod exception;
 pub mod floor;
 pub mod gauges;
+pub mod generation;
 pub mod ledger;
 pub mod load;
 pub mod meter;
 mod migrate;
 pub mod notes;
+pub mod pace;
 pub mod party;
 pub mod payroll;
 pub mod publication;
+pub mod restored;
 pub mod seal;
+pub mod slate;
 pub mod verify;
 pub mod weather;
 
@@ -30,6 +34,8 @@ use anyhow::{Context, Result};
 use crate::domain::id::{COUNTER_BITS, Id, Tenant};
 pub use crate::values;
 use db::{Db, Tx};
+use restored::Seen;
+pub use restored::WentBack;
 use seal::Keys;
 
 /// Numbers one process takes at a time for things that are made one by one.
@@ -53,6 +59,11 @@ pub struct Store {
     pub tag: u16,
     /// Seals and opens personal data, and makes look-up hashes.
     pub keys: Keys,
+    /// How it showed that it went back since it was last open, if it did.
+    pub went_back: Option<WentBack>,
+    /// Where it is, as PostgreSQL tells.
+    pub server: Option<String>,
+    seen: Option<Seen>,
     block: Arc<Mutex<Block>>,
 }
 
@@ -67,16 +78,41 @@ impl Store {
     /// Opens the database; `migrate` brings its tables up to date first.
     pub async fn open(url: &str, migrate: bool) -> Result<Self> {
         let db = Db::open(url).await?;
+        let seen = matches!(db, Db::Sqlite { .. }).then(|| Seen::beside(url));
+        Self::watched(db, migrate, seen).await
+    }
+
+    /// The same on a database that is open already, and that no file beside it watches.
+    pub async fn on(db: Db, migrate: bool) -> Result<Self> {
+        Self::watched(db, migrate, None).await
+    }
+
+    async fn watched(db: Db, migrate: bool, seen: Option<Seen>) -> Result<Self> {
         if migrate {
             migrate::run(&db).await?;
         }
+        // Read before the database, which others may be going on with.
+        let seen_number = seen.as_ref().and_then(Seen::read);
+        let server = restored::server(&db).await;
         let mut tx = db.read().await?;
-        let found = tx.rows("SELECT tag, index_key FROM installation", &[]).await;
+        let found = tx.rows("SELECT tag, index_key, restores, next_number, server FROM installation", &[]).await;
         let row = found.context("the database has no tables yet; run `paymaster migrate`")?;
         let row = row.into_iter().next().context("the database has no installation row; run `paymaster migrate`")?;
         let tag = u16::try_from(row.int(0)?)?;
         let keys = Keys::new(row.bytes(1)?);
-        Ok(Self { db, tag, keys, block: Arc::default() })
+        let known = row.maybe_text(4)?;
+        let went_back =
+            restored::went_back((row.int(2)?, row.int(3)?), (known.as_deref(), server.as_deref()), seen_number);
+        drop(tx);
+        if let (true, None, Some(server)) = (migrate, &known, &server) {
+            restored::keep_server(&db, server).await?;
+        }
+        Ok(Self { db, tag, keys, went_back, server, seen, block: Arc::default() })
+    }
+
+    /// The same store as another process would have it, with a block of numbers of its own.
+    pub fn afresh(&self) -> Self {
+        Self { block: Arc::default(), ..self.clone() }
     }
 
     /// `count` successive numbers that nobody else has; returns the first.
@@ -84,6 +120,9 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let first = self.allot_in(&mut tx, count, now).await?;
         tx.commit().await?;
+        if let Some(seen) = &self.seen {
+            seen.write(first + count).await;
+        }
         Ok(first)
     }
 

@@ -6,7 +6,10 @@ use super::stage::A;
 use super::*;
 
 /// E1 was rejected and is to be paid again; that is released and has not left.
-async fn reissued(database: crate::world::Database, released: bool) -> (Stage, paymaster::store::payroll::PayrollRow, i64) {
+async fn reissued(
+    database: crate::world::Database,
+    released: bool,
+) -> (Stage, paymaster::store::payroll::PayrollRow, i64) {
     let stage = Stage::new(database).await;
     stage.hear_of("rejected", "E1").await;
     let again = stage.reissue(&[("E1", "10.00", A)]).await;

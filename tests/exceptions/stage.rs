@@ -67,7 +67,9 @@ impl Connector for Teller {
         self.0.sent.lock().unwrap().extend(batch.instructions.iter().map(|one| one.reference));
         if mood == Mood::Takes {
             let message = Message { source: Source::Reply, origin: "test".to_owned(), bytes: "{}".into() };
-            let taken = |one: &paymaster_connectors::contract::Instruction| Report::instruction(one.reference, Outcome::Accepted);
+            let taken = |one: &paymaster_connectors::contract::Instruction| {
+                Report::instruction(one.reference, Outcome::Accepted)
+            };
             said.say(message, batch.instructions.iter().map(taken).collect()).await.unwrap();
         }
         Ok(())

@@ -3,7 +3,9 @@
 
 mod facts;
 mod inquiry;
+mod operator;
 mod single;
+mod statement;
 mod submission;
 
 use std::collections::BTreeSet;

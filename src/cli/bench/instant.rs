@@ -21,6 +21,7 @@ impl Instant {
             finality: Finality::Reply,
             items_max: ITEMS_MAX,
             concurrency: 8,
+            batches_in_flight: 64,
             ..Profile::worst()
         };
         Self { profile }

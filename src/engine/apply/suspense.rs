@@ -18,7 +18,13 @@ use crate::store::{Numbers, disbursement};
 
 impl Work<'_> {
     /// A report does not fit what is known of a row.
-    pub(super) fn contradicted(&mut self, number: i64, code: &'static str, report: &Report, evidence: i64) -> Result<()> {
+    pub(super) fn contradicted(
+        &mut self,
+        number: i64,
+        code: &'static str,
+        report: &Report,
+        evidence: i64,
+    ) -> Result<()> {
         self.exceptions.push((code, number, evidence));
         let Some(row) = self.rows.get_mut(&number) else { return Ok(()) };
         let is_paid = report.outcome == Outcome::Settled;

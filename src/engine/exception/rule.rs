@@ -17,15 +17,16 @@ use crate::engine::apply::tell::publish_ends;
 use crate::engine::hold::{EJECTION_NUMBERS, Ejection, less, moved};
 use crate::engine::submit::content_hash;
 use crate::engine::{Actor, Engine, Outcome, RefusedKind, refused};
+use crate::store::Numbers;
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
-use crate::store::disbursement::{self, Departure, Ends, Member, Place};
+use crate::store::disbursement::{self, Departure, Ends, Member};
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::exception::{self, Proposal};
+use crate::store::generation::{self, Place};
 use crate::store::ledger::{self, Account};
 use crate::store::notes::{self, ExceptionRow, Fact};
 use crate::store::payroll::{PayrollRow, Total};
-use crate::store::Numbers;
 
 /// Numbers one ruling takes, but for its messages: evidence, ledger by account, journal, completion, an ejection.
 const RULING_NUMBERS: usize = 24 + EJECTION_NUMBERS;
@@ -64,7 +65,8 @@ impl Ruling<'_> {
         let rows = self.ruled(tx, &subject, &row).await?;
         if decision == Decision::Settled
             && rows.iter().any(|one| one.state == State::Queued)
-            && self.payroll.released_at.is_none() {
+            && self.payroll.released_at.is_none()
+        {
             let text = "its payroll is not released, so that nothing can have been paid";
             return refused(RefusedKind::Conflict, "decision_impossible", text);
         }
@@ -84,7 +86,9 @@ impl Ruling<'_> {
                 self.end(tx, &mut row, &rows, evidence, &mut numbers).await?;
             }
             Decision::Withdraw => self.withdraw(tx, &mut row, &subject, evidence, &mut numbers).await?,
-            Decision::Stands | Decision::Send => self.settle_money(tx, &row, &rows, None, evidence, &mut numbers).await?,
+            Decision::Stands | Decision::Send => {
+                self.settle_money(tx, &row, &rows, None, evidence, &mut numbers).await?
+            }
         }
         let total = rows.iter().try_fold(Total::default(), |all, one| all.with(one.amount_minor)).unwrap_or_default();
         let note = format!("{}: {} by {} and {}", self.task.id, decision.name(), self.proposal.by, self.checker.person);
@@ -112,7 +116,7 @@ impl Ruling<'_> {
             Subject::Batch if matter(&self.task.code) == Matter::Endless => {
                 let members = disbursement::members(tx, row.id, row.numbers).await?.into_iter();
                 let open = members.filter(|member| effective(member.state, row.state).is_in_flight());
-                disbursement::places(tx, &open.map(|member| member.number).collect::<Vec<_>>()).await?
+                generation::places(tx, &open.map(|member| member.number).collect::<Vec<_>>()).await?
             }
             Subject::Batch => Vec::new(),
         };
@@ -196,7 +200,8 @@ impl Ruling<'_> {
         let mut alike: BTreeMap<(State, State, State), Vec<&Ruled>> = BTreeMap::new();
         for one in rows {
             let moves = way(one.state, self.proposal.decision).context("no way leads there")?;
-            let to = moves.iter().try_fold(one.state, |state, by: &Move| step(state, *by)).map_err(anyhow::Error::from)?;
+            let to =
+                moves.iter().try_fold(one.state, |state, by: &Move| step(state, *by)).map_err(anyhow::Error::from)?;
             alike.entry((one.own, one.state, to)).or_default().push(one);
         }
         let all: Vec<i64> = rows.iter().map(|one| one.number).collect();

@@ -15,8 +15,9 @@ use crate::engine::submit::content_hash;
 use crate::engine::{Actor, Engine, Outcome, RefusedKind, refused};
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
-use crate::store::disbursement::{self, Place};
+use crate::store::disbursement;
 use crate::store::evidence::{self, NewEvidence};
+use crate::store::generation::{self, Place};
 use crate::store::ledger::{self, Account};
 use crate::store::notes::{self, Fact};
 use crate::store::payroll::{self, PayrollRow, Total};
@@ -68,8 +69,7 @@ impl Engine {
         let one = NewEvidence { id, kind: "decision", source: "persons", origin: &origin, bytes: &bytes };
         evidence::insert(&mut tx, &self.store.keys, (row.programme, row.id), &[one], now).await?;
         let (rows, asked, evidence) = ([number], Move::Cancel, Some(id.number()));
-        let ejection =
-            Ejection { payroll: &payroll, rows: &rows, asked, evidence, actor: &actor.person, note: reason };
+        let ejection = Ejection { payroll: &payroll, rows: &rows, asked, evidence, actor: &actor.person, note: reason };
         self.eject(&mut tx, &mut row, &ejection, &mut numbers).await?;
         tx.commit().await?;
         Ok(())
@@ -110,15 +110,15 @@ impl Engine {
 
     /// Nothing newer is paid while what it follows is in question.
     async fn may_follow(&self, tx: &mut Tx, payroll: &PayrollRow, number: i64) -> Outcome<()> {
-        let older = disbursement::older(tx, payroll.id, (number, number)).await?;
+        let older = generation::older(tx, payroll.id, (number, number)).await?;
         let mut all: Vec<i64> = older.iter().map(|(_, one)| one.number).collect();
         all.push(number);
-        disbursement::lock(tx, &all).await?;
+        generation::lock(tx, &all).await?;
         if !exception::with_open(tx, &all).await?.is_empty() {
             let text = "an exception about this entitlement is open; it must be decided first";
             return refused(RefusedKind::Conflict, "exception_open", text);
         }
-        let older = disbursement::older(tx, payroll.id, (number, number)).await?;
+        let older = generation::older(tx, payroll.id, (number, number)).await?;
         match older.iter().find(|(_, one)| !one.state.may_be_followed()) {
             Some((_, one)) => {
                 let text = format!("{} of the same entitlement is {}", self.reference(one.number), one.state);
@@ -143,9 +143,8 @@ impl Engine {
             member.state = step(planned, Move::Release).map_err(anyhow::Error::from)?;
         }
         let total = Total { payments: 1, sum_minor: place.amount_minor };
-        let due_at = payroll.released_at.map(|_| {
-            crate::engine::release::first_due(payroll.pay_on.as_deref(), self.clock.now())
-        });
+        let due_at =
+            payroll.released_at.map(|_| crate::engine::release::first_due(payroll.pay_on.as_deref(), self.clock.now()));
         let fresh = BatchRow {
             id: Id::new(numbers.take()?),
             state: BatchState::Sealed,
@@ -154,6 +153,7 @@ impl Engine {
             numbers: (number, number),
             content_hash: content_hash(self.store.tag, &members),
             due_at,
+            ask_first_at: None,
             ..row.clone()
         };
         batch::insert(tx, &fresh).await?;
@@ -168,7 +168,7 @@ async fn locked(tx: &mut Tx, actor: &Actor, number: i64) -> Outcome<Locked> {
     let Some(shown) = disbursement::get(tx, &actor.scope, number).await? else { return unknown() };
     let payroll = owned(tx, actor, shown.payroll).await?;
     let row = batch::lock(tx, shown.batch).await?.context("the batch is gone")?;
-    let place = disbursement::place(tx, number).await?.context("the disbursement is gone")?;
+    let place = generation::place(tx, number).await?.context("the disbursement is gone")?;
     if place.batch != row.id {
         // Only what was being sent moves to another batch.
         return too_late(State::Submitting);

@@ -373,6 +373,7 @@ impl Cut {
             publications: 0,
             provider_reference: None,
             wire: None,
+            ask_first_at: None,
         }
     }
 }

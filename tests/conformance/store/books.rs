@@ -131,6 +131,7 @@ fn batch_row(id: Id<Batch>, payroll: Id<Payroll>, programme: Id<Programme>, numb
         publications: 0,
         provider_reference: None,
         wire: None,
+        ask_first_at: None,
     }
 }
 

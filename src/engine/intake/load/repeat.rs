@@ -14,8 +14,9 @@ use crate::domain::disbursement::State;
 use crate::domain::id::{Batch, Id};
 use crate::domain::payroll::PayrollKind;
 use crate::store::db::Tx;
-use crate::store::disbursement::{self, Known, Place};
+use crate::store::disbursement::{self, Known};
 use crate::store::exception;
+use crate::store::generation::{self, Place};
 use crate::store::payroll::Reject;
 
 /// Most entitlements of one file whose rows disagree; it bounds what is remembered of them.
@@ -145,14 +146,14 @@ impl Loading<'_> {
     pub(super) async fn recheck(&mut self, tx: &mut Tx) -> Result<()> {
         let (id, numbers) = (self.payroll.id, self.payroll.numbers);
         let of = |older: &[(i64, Place)]| older.iter().map(|(_, one)| one.number).collect::<Vec<i64>>();
-        let unlocked = disbursement::older(tx, id, numbers).await?;
-        disbursement::lock(tx, &of(&unlocked)).await?;
-        let older = disbursement::older(tx, id, numbers).await?;
+        let unlocked = generation::older(tx, id, numbers).await?;
+        generation::lock(tx, &of(&unlocked)).await?;
+        let older = generation::older(tx, id, numbers).await?;
         let excepted = exception::with_open(tx, &of(&older)).await?;
         let in_question = |one: &Place| excepted.contains(&one.number) || !one.state.may_be_followed();
         let held: BTreeSet<i64> = older.iter().filter(|(_, one)| in_question(one)).map(|(newer, _)| *newer).collect();
         let mut of_batches: BTreeMap<Id<Batch>, Vec<i64>> = BTreeMap::new();
-        for place in disbursement::places(tx, &held.into_iter().collect::<Vec<i64>>()).await? {
+        for place in generation::places(tx, &held.into_iter().collect::<Vec<i64>>()).await? {
             if place.state == State::Queued {
                 of_batches.entry(place.batch).or_default().push(place.number);
             }
