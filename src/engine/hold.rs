@@ -54,7 +54,6 @@ impl Engine {
         ejection: &Ejection<'_>,
         numbers: &mut Numbers,
     ) -> Outcome<()> {
-        let now = self.clock.now();
         if row.state == BatchState::Sealed && row.ask_first_at.is_some() {
             let text = "it may have left in a time the database lost; its provider is asked first";
             return refused(RefusedKind::Conflict, "too_late", text);
@@ -95,7 +94,7 @@ impl Engine {
             payroll::add_cancelled(tx, row.payroll, all).await?;
         }
         batch::save(tx, row).await?;
-        self.after_ejection(tx, row, ejection, (left, all), numbers, now).await
+        self.after_ejection(tx, row, ejection, (left, all), numbers).await
     }
 
     async fn save_ejected(
@@ -143,9 +142,8 @@ impl Engine {
         ejection: &Ejection<'_>,
         (left, all): (Total, Total),
         numbers: &mut Numbers,
-        now: i64,
     ) -> Outcome<()> {
-        let payroll = ejection.payroll;
+        let (payroll, now) = (ejection.payroll, self.clock.now());
         if payroll.released_at.is_some() && left.sum_minor > 0 {
             let accounts = (Account::Available, Account::Reserved);
             ledger::post(tx, numbers.take()?, &moved(row, accounts, left.sum_minor, ejection.evidence), now).await?;

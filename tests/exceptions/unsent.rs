@@ -36,7 +36,8 @@ on_both! {
         stage.decide(stage.only("never_sent").await.id, Decision::Withdraw).await;
         stage.steps().await;
         assert_eq!(stage.states().await, [State::Cancelled, State::Accepted]);
-        assert_eq!(*stage.script.sent.lock().unwrap(), [stage.world.engine.reference(stage.number("E2").await)]);
+        let e2 = stage.world.engine.reference(stage.number("E2").await);
+        assert_eq!(*stage.script.sent.lock().unwrap(), [e2]);
         let balances = stage.balances().await;
         assert_eq!((balances["spent"], balances["in_transit"]), (2_000, 2_000));
         assert_eq!(stage.end_of(e1).await.0, "decision");

@@ -87,7 +87,7 @@ impl Ruling<'_> {
             }
             Decision::Withdraw => self.withdraw(tx, &mut row, &subject, evidence, &mut numbers).await?,
             Decision::Stands | Decision::Send => {
-                self.settle_money(tx, &row, &rows, None, evidence, &mut numbers).await?
+                self.settle_money(tx, &row, (&rows, None), evidence, &mut numbers).await?
             }
         }
         let total = rows.iter().try_fold(Total::default(), |all, one| all.with(one.amount_minor)).unwrap_or_default();
@@ -217,7 +217,7 @@ impl Ruling<'_> {
             let total = some.iter().try_fold(Total::default(), |all, one| all.with(one.amount_minor));
             count(row, *state, *to, total.context("the sum is too large")?)?;
             let rows: Vec<Ruled> = some.iter().map(|one| (*one).clone()).collect();
-            self.settle_money(tx, row, &rows, Some(*to), evidence, numbers).await?;
+            self.settle_money(tx, row, (&rows, Some(*to)), evidence, numbers).await?;
         }
         self.note_reasons(tx, row, &all).await?;
         if self.engine.registry.is_some() && !all.is_empty() {
@@ -267,8 +267,7 @@ impl Ruling<'_> {
         &self,
         tx: &mut Tx,
         row: &BatchRow,
-        rows: &[Ruled],
-        to: Option<State>,
+        (rows, to): (&[Ruled], Option<State>),
         evidence: Id<Evidence>,
         numbers: &mut Numbers,
     ) -> Result<()> {
