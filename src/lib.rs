@@ -58,8 +58,11 @@
 //! have it (the same bytes go again while that is safe; after the fence and the quiet time it is proven not paid).
 //! A worker that was killed while sending leaves the same doubt: its lease runs out, [`engine::Engine::drive`] finds it.
 //!
-//! **A provider contradicts itself.** [`domain::judge`] answers with a contradiction; nothing is overwritten, and
-//! `engine/apply.rs` opens an exception for a person.
+//! **A provider contradicts itself.** [`domain::judge`] answers with a contradiction; nothing is overwritten.
+//! `engine/apply/suspense.rs` moves the payment's money to suspense and opens an exception; a newer generation is held
+//! (`engine/hold.rs`). One person proposes what is true, another confirms ([`engine::Engine::confirm`]), and
+//! `engine/exception/rule.rs` moves payment and money by that, with a decision as evidence that names both persons.
+//! A payroll of kind reissue then pays again what was rejected, as the next generation.
 
 pub mod api;
 pub mod chance;

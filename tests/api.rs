@@ -1,5 +1,6 @@
 //! The API through a real socket: what persons do, what they may not do, and what the answers say.
 
+mod exceptions;
 mod input;
 mod uploads;
 pub mod world;

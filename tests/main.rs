@@ -7,6 +7,7 @@ mod cases;
 mod chaos;
 mod cli;
 mod conformance;
+mod exceptions;
 mod flow;
 mod house;
 mod pace;

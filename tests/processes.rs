@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use paymaster::domain::batch::BatchState;
 use paymaster::domain::id::{Id, Payroll};
-use paymaster::domain::payroll::PayrollState;
+use paymaster::domain::payroll::{PayrollKind, PayrollState};
 use paymaster::engine::{Actor, Engine, IntakeRequest, PayrollStatus};
 use paymaster::store::batch;
 use paymaster::store::db::Tx;
@@ -93,6 +93,7 @@ impl House {
         let request = IntakeRequest {
             programme: "cash".to_owned(),
             cycle: "2026-11".to_owned(),
+            kind: PayrollKind::Payment,
             declared,
             pay_on: None,
             idempotency_key: None,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use paymaster::clock::Clock;
 use paymaster::domain::disbursement::State;
 use paymaster::domain::id::{Id, Payroll};
-use paymaster::domain::payroll::PayrollState;
+use paymaster::domain::payroll::{PayrollKind, PayrollState};
 use paymaster::engine::{Actor, CycleRequest, Engine, IntakeRequest, ProgrammeRequest, Provider, Route};
 use paymaster::store::payroll::{PayrollRow, Total};
 use paymaster::store::{Store, floor};
@@ -182,6 +182,7 @@ impl World {
         IntakeRequest {
             programme: "cash".to_owned(),
             cycle: "2026-11".to_owned(),
+            kind: PayrollKind::Payment,
             declared,
             pay_on: None,
             idempotency_key: None,

@@ -177,18 +177,21 @@ pub async fn get(
     caller: Caller,
     Named(text): Named<String>,
 ) -> Answer<Json<DisbursementDetail>> {
-    let reference =
-        Reference::parse(&text).filter(|reference| doors.engine.reference(reference.number()) == *reference);
-    let Some(reference) = reference else {
-        return Err(Error::unknown("disbursement_unknown", "there is no such disbursement"));
-    };
+    let reference = number(&doors, &text)?;
     let mut found = doors.engine.disbursement(caller.scope(), reference.number()).await?;
     let timeline = std::mem::take(&mut found.entries).into_iter().map(EventView::from).collect();
     Ok(Json(DisbursementDetail { disbursement: DisbursementView::new(&doors.engine, found), timeline }))
 }
 
+/// A reference of ours.
+pub(super) fn number(doors: &Doors, text: &str) -> Answer<Reference> {
+    let reference = Reference::parse(text).filter(|one| doors.engine.reference(one.number()) == *one);
+    reference.ok_or_else(|| Error::unknown("disbursement_unknown", "there is no such disbursement"))
+}
+
 impl DisbursementView {
-    fn new(engine: &Engine, of: Timeline) -> Self {
+    /// As it is shown.
+    pub(super) fn new(engine: &Engine, of: Timeline) -> Self {
         let reason = of.shown.reason.map(|(class, code)| ReasonView { class, code, text: of.reason_text });
         Self {
             reference: engine.reference(of.shown.number).to_string(),

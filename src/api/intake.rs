@@ -20,7 +20,7 @@ use super::input::{day, media_type, query, wrong_media_type};
 use super::progress::{PayrollView, Refusal, refusal};
 use super::upload::{self, Form, Spooled};
 use super::view::{Sum, amount, currency};
-use crate::domain::payroll::PayrollState;
+use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::engine::{IntakeRequest, Role};
 use crate::store::payroll::{PayrollRow, Total};
 
@@ -32,6 +32,8 @@ pub struct UploadQuery {
     programme: String,
     /// Code of the cycle.
     cycle: String,
+    /// `payment` unless told, or `reissue`.
+    kind: Option<String>,
     /// How many rows the file has, refused ones counted.
     declared_rows: i64,
     /// Their sum as a decimal in the programme's currency.
@@ -48,6 +50,8 @@ pub struct UploadForm {
     programme: String,
     /// Code of the cycle.
     cycle: String,
+    /// `payment` unless told: what is owed. `reissue`: again, what was rejected, came back or was cancelled.
+    kind: Option<String>,
     /// How many rows the file has, refused ones counted.
     declared_rows: i64,
     /// Their sum as a decimal in the programme's currency.
@@ -71,6 +75,8 @@ pub struct UploadForm {
     params(
         ("programme" = Option<String>, Query, description = "For `text/csv`: code of the programme."),
         ("cycle" = Option<String>, Query, description = "For `text/csv`: code of the cycle."),
+        ("kind" = Option<String>, Query, description = "For `text/csv`: `payment` unless told, or `reissue`: each row pays \
+          again, under the next generation, what was rejected, came back or was cancelled, with the same amount."),
         ("declared_rows" = Option<i64>, Query, description = "For `text/csv`: how many rows the file has."),
         ("declared_sum" = Option<String>, Query, description = "For `text/csv`: their sum, such as 1250.50."),
         ("pay_on" = Option<String>, Query, description = "For `text/csv`: the day it is to be paid, YYYY-MM-DD."),
@@ -144,11 +150,16 @@ async fn translate(doors: &Doors, caller: &Caller, asked: UploadQuery) -> Answer
     Ok(IntakeRequest {
         programme: asked.programme,
         cycle: asked.cycle,
+        kind: asked.kind.as_deref().map_or(Ok(PayrollKind::Payment), kind)?,
         declared: Total { payments: asked.declared_rows, sum_minor: sum.minor },
         pay_on: asked.pay_on.as_deref().map(day).transpose()?,
         idempotency_key: None,
         file: PathBuf::new(),
     })
+}
+
+fn kind(text: &str) -> Answer<PayrollKind> {
+    PayrollKind::parse(text).ok_or_else(|| Error::unusable("kind_unknown", "a payroll's kind is payment or reissue"))
 }
 
 /// The texts of a form, read as strictly as parameters are.
@@ -160,7 +171,7 @@ fn declared(texts: Vec<(String, String)>) -> Answer<UploadQuery> {
                 let rows = text.parse::<i64>();
                 rows.map_err(|_| Error::malformed("form_malformed", "declared_rows is a whole number"))?.into()
             }
-            "pay_on" if text.is_empty() => continue,
+            "pay_on" | "kind" if text.is_empty() => continue,
             _ => Value::String(text),
         };
         fields.insert(name, value);

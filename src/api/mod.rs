@@ -20,6 +20,7 @@ mod progress;
 mod provider;
 mod publication;
 mod serve;
+mod stop;
 mod token;
 mod upload;
 mod view;
@@ -121,10 +122,16 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(approval::resume))
         .routes(routes!(disbursement::list))
         .routes(routes!(disbursement::get))
+        .routes(routes!(stop::hold))
+        .routes(routes!(stop::unhold))
+        .routes(routes!(stop::cancel))
         .routes(routes!(batch::list))
         .routes(routes!(batch::get))
         .routes(routes!(batch::evidence))
         .routes(routes!(exception::list))
+        .routes(routes!(exception::get))
+        .routes(routes!(exception::propose, exception::withdraw))
+        .routes(routes!(exception::confirm))
         .routes(routes!(publication::list))
         .routes(routes!(publication::replay_all))
         .routes(routes!(publication::replay))

@@ -31,6 +31,8 @@ pub struct PayrollSummary {
     id: Id<Payroll>,
     /// Where it stands: receiving, refused, draft, submitted, approved, released, completed or void.
     state: &'static str,
+    /// `payment`, or `reissue`: it pays again what was rejected, came back or was cancelled.
+    kind: &'static str,
     /// Id of its programme.
     programme_id: String,
     /// Id of its cycle.
@@ -125,6 +127,7 @@ impl From<PayrollRow> for PayrollSummary {
         Self {
             id: row.id,
             state: row.state.name(),
+            kind: row.kind.name(),
             programme_id: row.programme.to_string(),
             cycle_id: row.cycle.to_string(),
             currency: row.currency.code(),

@@ -9,7 +9,8 @@ use crate::domain::id::{Id, Payroll};
 use crate::engine::{PayrollStatus, ProviderStatus};
 use crate::store::payroll::PayrollRow;
 
-/// A payroll and how far it is. Sums add up: file = refused + accepted; accepted = held + the providers' totals.
+/// A payroll and how far it is. Sums add up: file = refused + accepted; accepted = held + cancelled + the providers'
+/// totals.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PayrollView {
     /// Its id.
@@ -17,6 +18,8 @@ pub struct PayrollView {
     id: Id<Payroll>,
     /// Where it stands: receiving, refused, draft, submitted, approved, released, completed or void.
     state: &'static str,
+    /// `payment`, or `reissue`: it pays again what was rejected, came back or was cancelled.
+    kind: &'static str,
     /// Code of its programme.
     programme: String,
     /// Code of its cycle.
@@ -55,6 +58,8 @@ pub struct PayrollView {
     accepted: Sum,
     /// Taken in and stopped by a hold.
     held: Sum,
+    /// Taken in and withdrawn before it left.
+    cancelled: Sum,
     /// How far it is with each provider.
     providers: Vec<ProviderView>,
     /// Rejections and returns by reason.
@@ -152,6 +157,7 @@ impl From<PayrollStatus> for PayrollView {
         Self {
             id: row.id,
             state: row.state.name(),
+            kind: row.kind.name(),
             programme: status.programme,
             cycle: status.cycle,
             currency: row.currency.code(),
@@ -168,6 +174,7 @@ impl From<PayrollStatus> for PayrollView {
             refused_by_code: refused.collect(),
             accepted: sum(row.accepted),
             held: sum(status.held),
+            cancelled: sum(row.cancelled),
             providers: status.providers.into_iter().map(|one| ProviderView::new(one, row.currency)).collect(),
             rejections: rejections.collect(),
             publications: publications

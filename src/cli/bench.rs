@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::said;
 use super::screen::Screen;
 use crate::clock::{Clock, random};
-use crate::domain::payroll::PayrollState;
+use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::engine::{Actor, CycleRequest, Engine, IntakeRequest, ProgrammeRequest, Provider, Route};
 use crate::jobs::{self, WorkTerms};
 use crate::sample::Sample;
@@ -163,6 +163,7 @@ async fn product_round(
     let request = IntakeRequest {
         programme: String::from("bench"),
         cycle: String::from("c"),
+        kind: PayrollKind::Payment,
         declared,
         pay_on: None,
         idempotency_key: None,

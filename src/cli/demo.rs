@@ -20,7 +20,7 @@ use super::said;
 use super::screen::Screen;
 use crate::clock::{Clock, random};
 use crate::domain::id::{Id, Payroll};
-use crate::domain::payroll::PayrollState;
+use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::engine::{Actor, CycleRequest, Engine, IntakeRequest, LeaseTerms, ProgrammeRequest, Provider};
 use crate::jobs::{self, WorkTerms};
 use crate::store::Store;
@@ -201,6 +201,7 @@ impl Stage {
         let request = IntakeRequest {
             programme: self.programme.clone(),
             cycle: cycle.code,
+            kind: PayrollKind::Payment,
             declared: made.declared,
             pay_on: None,
             idempotency_key: None,

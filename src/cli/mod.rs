@@ -4,6 +4,8 @@
 mod bench;
 mod books;
 mod demo;
+mod disbursement;
+mod exceptions;
 mod payroll;
 mod restored;
 mod roles;
@@ -59,6 +61,12 @@ enum Command {
     /// Hand in, approve, release and follow payrolls
     #[command(subcommand)]
     Payroll(payroll::PayrollCommand),
+    /// Stop one payment before it leaves, or let it go again
+    #[command(subcommand)]
+    Disbursement(disbursement::DisbursementCommand),
+    /// Decide what contradicts or waits for a person: one proposes, another confirms
+    #[command(subcommand)]
+    Exceptions(exceptions::ExceptionsCommand),
     /// Make programmes and cycles, fund programmes, hold beneficiaries
     #[command(subcommand)]
     Programme(setup::ProgrammeCommand),
@@ -103,6 +111,8 @@ impl Cli {
             Command::Sandbox(args) => roles::sandbox(args).await.map(|()| true),
             Command::Sample(args) => setup::sample(&args).map(|()| true),
             Command::Payroll(command) => payroll::run(command, &config).await,
+            Command::Disbursement(command) => disbursement::run(command, &config).await.map(|()| true),
+            Command::Exceptions(command) => exceptions::run(command, &config).await.map(|()| true),
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),

@@ -13,7 +13,7 @@ use super::setup::totals_file;
 use super::{open, said, sum};
 use crate::config::Config;
 use crate::domain::id::{Id, Payroll};
-use crate::domain::payroll::PayrollState;
+use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::domain::row::for_people;
 use crate::engine::{Actor, Engine, IntakeRequest, PayrollStatus};
 use crate::store::payroll::Total;
@@ -30,6 +30,9 @@ pub enum PayrollCommand {
         /// The cycle it pays for
         #[arg(long)]
         cycle: String,
+        /// payment, or reissue: pay again what was rejected, came back or was cancelled
+        #[arg(long, default_value = "payment", value_parser = kind)]
+        kind: PayrollKind,
         /// How many rows the file has; FILE.totals is read without it
         #[arg(long, requires = "sum")]
         rows: Option<i64>,
@@ -87,14 +90,21 @@ struct Totals {
 pub async fn run(command: PayrollCommand, config: &Config) -> Result<bool> {
     let out = &mut std::io::stdout().lock();
     match command {
-        PayrollCommand::Submit { file, programme, cycle, rows, sum, pay_on, person } => {
+        PayrollCommand::Submit { file, programme, cycle, kind, rows, sum, pay_on, person } => {
             let (engine, actor) = open(config, &person).await?;
             let declared = match (rows, sum) {
                 (Some(rows), Some(sum)) => Totals { rows, sum },
                 _ => read_totals(&file)?,
             };
-            let request =
-                IntakeRequest { programme, cycle, declared: Total::default(), pay_on, idempotency_key: None, file };
+            let request = IntakeRequest {
+                programme,
+                cycle,
+                kind,
+                declared: Total::default(),
+                pay_on,
+                idempotency_key: None,
+                file,
+            };
             submit(&engine, &actor, request, &declared, out).await
         }
         PayrollCommand::Approve { id, person } => {
@@ -126,6 +136,10 @@ pub async fn run(command: PayrollCommand, config: &Config) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+fn kind(text: &str) -> Result<PayrollKind, String> {
+    PayrollKind::parse(text).ok_or_else(|| String::from("a payroll's kind is payment or reissue"))
 }
 
 fn parse(id: &str) -> Result<Id<Payroll>> {
@@ -174,6 +188,9 @@ pub fn describe(status: &PayrollStatus) -> String {
     lines.push(format!("  {:<12}{}", "accepted", total(row.accepted)));
     if status.held.payments > 0 {
         lines.push(format!("  {:<12}{}", "held", total(status.held)));
+    }
+    if row.cancelled.payments > 0 {
+        lines.push(format!("  {:<12}{}", "cancelled", total(row.cancelled)));
     }
     for one in &status.providers {
         lines.push(format!("  {} in {} batches", one.provider, one.batches));

@@ -57,7 +57,7 @@ pub enum Move {
     Return,
     /// Withdraw before it leaves.
     Cancel,
-    /// Two persons decide against an end state, with both evidences.
+    /// Two persons decide against what was taken for certain, with both evidences.
     Overrule,
 }
 
@@ -93,6 +93,8 @@ pub const TRANSITIONS: &[(State, Move, State)] = &[
     (S::Queued, M::Cancel, S::Cancelled),
     (S::Rejected, M::Overrule, S::Settled),
     (S::Settled, M::Overrule, S::Rejected),
+    (S::Returned, M::Overrule, S::Settled),
+    (S::Queued, M::Overrule, S::Settled),
 ];
 
 /// A move the table does not have.

@@ -74,6 +74,10 @@ impl Contradiction {
 /// Judges one report on one attempt. `now` is when it came, and for an answer when the question was asked: an answer
 /// tells of nothing that arrived while it was on its way.
 pub fn judge(attempt: &Attempt<'_>, report: &Report, source: Source, profile: &Profile, now: i64) -> Verdict {
+    let says_it_went = !matches!(report.outcome, Outcome::NotSent(_) | Outcome::Absent);
+    if says_it_went && !has_left(attempt) {
+        return Verdict::Contradiction(Contradiction::NeverSent);
+    }
     if report.amount.is_some_and(|amount| amount != attempt.amount) {
         return Verdict::Contradiction(Contradiction::OtherAmount);
     }
@@ -83,13 +87,18 @@ pub fn judge(attempt: &Attempt<'_>, report: &Report, source: Source, profile: &P
     match &report.outcome {
         Outcome::NotSent(_) => not_sent(attempt),
         Outcome::Absent => absent(attempt, profile, now),
-        _ if attempt.copies == 0 => Verdict::Contradiction(Contradiction::NeverSent),
         Outcome::Settled if settles(source, profile.finality) => settled(attempt.state),
         Outcome::Accepted if !Guard::AcceptedIsNotSettled.stands() => settled(attempt.state),
         Outcome::Settled | Outcome::Accepted => accepted(attempt.state),
         Outcome::Rejected(reason) => rejected(attempt, (reason.class, source), profile, now),
         Outcome::Returned(_) => returned(attempt.state),
     }
+}
+
+/// Whether a copy of it may have gone. What is withdrawn or held has not, whatever became of the others in its batch.
+fn has_left(attempt: &Attempt<'_>) -> bool {
+    let ended = matches!(attempt.state, State::Settled | State::Rejected | State::Returned);
+    ended || (attempt.copies > 0 && attempt.state.is_in_flight())
 }
 
 /// Whether an answer to a question tells of every copy: none can arrive any more, and the provider's books show all

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod columns;
 pub mod csv;
 pub mod disbursement;
+pub mod exception;
 pub mod guard;
 pub mod id;
 pub mod identity;

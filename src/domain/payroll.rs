@@ -44,6 +44,31 @@ pub enum PayrollMove {
     Void,
 }
 
+/// What a payroll pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PayrollKind {
+    /// What is owed and was not paid before.
+    #[default]
+    Payment,
+    /// Again, what was rejected, came back or was cancelled: each row is the next generation of one that is known.
+    Reissue,
+}
+
+impl PayrollKind {
+    /// All kinds with their stored and shown names.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Payment, "payment"), (Self::Reissue, "reissue")];
+
+    /// Stored and shown name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("?", |(_, name)| name)
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
 use PayrollMove as M;
 use PayrollState as S;
 

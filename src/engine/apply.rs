@@ -3,7 +3,9 @@
 //! Everything happens in one unit of work under the batch's lock: evidence, moves, ledger, journal, and the
 //! messages to the registry that tell of new ends. Deliberately not here: asking, sending, and states' rules.
 
-mod tell;
+mod complete;
+pub(super) mod suspense;
+pub(super) mod tell;
 
 use std::collections::BTreeMap;
 
@@ -18,14 +20,13 @@ use crate::domain::batch::{BatchState, effective};
 use crate::domain::disbursement::{Move, State, step};
 use crate::domain::id::{Batch, Id, Tenant};
 use crate::domain::judge::{Attempt, Contradiction, Verdict, judge};
-use crate::domain::payroll::{PayrollMove, PayrollState};
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
-use crate::store::disbursement::{self, Departure, Ends};
+use crate::store::disbursement::{self, Departure, Ends, Standing};
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, Fact};
-use crate::store::payroll::{self, Total};
+use crate::store::payroll::Total;
 use crate::store::{Numbers, party};
 
 /// Most ends one message to the registry tells of; the standard's limit.
@@ -60,6 +61,10 @@ struct Row {
     /// What proves that it came back after its end.
     returned_by: Option<i64>,
     departure: Option<Departure>,
+    /// Where its money came from, if that waits in suspense.
+    suspended_from: Option<Account>,
+    /// Contradicted here: its money goes to suspense if it is not there.
+    contradicted: bool,
 }
 
 struct Work<'a> {
@@ -72,6 +77,10 @@ struct Work<'a> {
     asked_at: i64,
     applied: Applied,
     exceptions: Vec<(&'static str, i64, i64)>,
+    /// Rows that may be followed, or are, and are said to be paid after all; each with the evidence.
+    paid_after_all: Vec<(i64, i64)>,
+    /// By what name of the provider's rows came back.
+    return_references: BTreeMap<i64, String>,
     /// What a provider said that is short of our money.
     funding_short: Option<(String, i64)>,
 }
@@ -102,7 +111,8 @@ impl Engine {
         let evidence = self.keep(&mut tx, &row, spoken, &mut numbers, now).await?;
         let wanted = instruction_numbers(self, spoken);
         let standings = disbursement::standings(&mut tx, id, &wanted).await?;
-        let rows = standings.into_iter().map(|(number, own, amount_minor)| (number, Row::new(own, amount_minor)));
+        let return_references = suspense::return_references(&mut tx, spoken, &wanted).await?;
+        let rows = standings.into_iter().map(|one| (one.number, Row::of(&one)));
         let mut work = Work {
             engine: self,
             batch: row,
@@ -112,6 +122,8 @@ impl Engine {
             asked_at: holding.map_or(now, |hold| hold.since),
             applied: Applied::default(),
             exceptions: vec![],
+            paid_after_all: vec![],
+            return_references,
             funding_short: None,
         };
         for ((message, reports), evidence) in spoken.iter().zip(&evidence) {
@@ -173,7 +185,20 @@ fn instruction_numbers(engine: &Engine, spoken: &[Spoken]) -> Vec<i64> {
 
 impl Row {
     fn new(own: State, amount_minor: i64) -> Self {
-        Self { own, now: own, amount_minor, end: None, returned_by: None, departure: None }
+        Self {
+            own,
+            now: own,
+            amount_minor,
+            end: None,
+            returned_by: None,
+            departure: None,
+            suspended_from: None,
+            contradicted: false,
+        }
+    }
+
+    fn of(standing: &Standing) -> Self {
+        Self { suspended_from: standing.suspended_from, ..Self::new(standing.state, standing.amount_minor) }
     }
 }
 
@@ -191,7 +216,7 @@ impl Work<'_> {
         let verdict = judge(&attempt, report, message.source, provider.connector.profile(), self.asked_at);
         let asked = match verdict {
             Verdict::Move(asked) => asked,
-            Verdict::Repeat => return Ok(()),
+            Verdict::Repeat => return self.look_for_second_return(number, report, at.0),
             Verdict::Inconclusive => {
                 if report.outcome == Outcome::Absent {
                     self.applied.absent.push(number);
@@ -200,9 +225,8 @@ impl Work<'_> {
                 return Ok(());
             }
             Verdict::Contradiction(contradiction) => {
-                self.exceptions.push((contradiction.code(), number, at.0));
                 self.freeze(contradiction);
-                return Ok(());
+                return self.contradicted(number, contradiction.code(), report, at.0);
             }
         };
         match asked {
@@ -216,6 +240,7 @@ impl Work<'_> {
         }
         row.now = step(effective(row.now, self.batch.state), asked)?;
         row.note(number, report, at);
+        self.note_return(number, report);
         self.look_for_shortage(report, at.0);
         Ok(())
     }
@@ -301,6 +326,7 @@ impl Work<'_> {
         let tenant = party::tenant_of(tx, self.batch.programme).await?;
         self.save_rows(tx).await?;
         self.post(tx, tenant, numbers).await?;
+        self.suspend(tx, numbers).await?;
         self.publish(tx, tenant, numbers).await?;
         if let Some((code, evidence)) = self.funding_short.take() {
             notes::pause(tx, &notes::provider_pause(&self.batch.provider), &code, self.now).await?;
@@ -313,8 +339,9 @@ impl Work<'_> {
         }
         batch::save(tx, &self.batch).await?;
         if self.batch.state == BatchState::Completed {
-            self.complete_payroll(tx, numbers).await?;
+            self.engine.complete_payroll(tx, self.batch.payroll, numbers).await?;
         }
+        self.engine.freeze_newer(tx, tenant, &self.paid_after_all).await?;
         Ok(self.applied)
     }
 
@@ -351,37 +378,45 @@ impl Work<'_> {
 
     /// Ledger and journal, one line for each kind of move, and the batch's counts.
     async fn post(&mut self, tx: &mut Tx, tenant: Id<Tenant>, numbers: &mut Numbers) -> Result<()> {
-        let mut moved: BTreeMap<(bool, State), (Total, i64)> = BTreeMap::new();
+        let mut moved: BTreeMap<(bool, State, bool), (Total, i64)> = BTreeMap::new();
         for row in self.rows.values().filter(|row| row.own != row.now && row.now.is_final()) {
             let evidence = row.end.map_or(0, |(evidence, _)| evidence);
-            let entry = moved.entry((row.own == State::Settled, row.now)).or_insert((Total::default(), evidence));
+            let alike = (row.own == State::Settled, row.now, row.suspended_from.is_some());
+            let entry = moved.entry(alike).or_insert((Total::default(), evidence));
             entry.0 = entry.0.with(row.amount_minor).context("the sum is too large")?;
         }
-        for ((was_settled, to), (total, evidence)) in moved {
+        for ((was_settled, to, is_suspended), (total, evidence)) in moved {
             self.count(was_settled, to, total)?;
-            let (debit, event) = match to {
-                State::Settled => (Account::Paid, "batch.settled"),
-                State::Returned => (Account::Returned, "batch.returned"),
-                _ => (Account::Available, "batch.rejected"),
+            let event = match to {
+                State::Settled => "batch.settled",
+                State::Returned => "batch.returned",
+                _ => "batch.rejected",
             };
-            let credit = if was_settled { Account::Paid } else { Account::InTransit };
-            let entry = Entry {
-                programme: self.batch.programme,
-                currency: self.batch.currency,
-                provider: &self.batch.provider,
-                debit,
-                credit,
-                amount_minor: total.sum_minor,
-                payroll: Some(self.batch.payroll.number()),
-                batch: Some(self.batch.id.number()),
-                evidence: Some(evidence),
-            };
-            ledger::post(tx, numbers.take()?, &entry, self.now).await?;
+            // Money in suspense stays there, whatever is reported, until two persons decide.
+            if !is_suspended {
+                let credit = if was_settled { Account::Paid } else { Account::InTransit };
+                let entry = self.entry(Account::of(to), credit, total.sum_minor, evidence);
+                ledger::post(tx, numbers.take()?, &entry, self.now).await?;
+            }
             let subject = self.batch.id.number();
             let fact = Fact { event, subject, actor: "engine", total, evidence: Some(evidence), ..Fact::default() };
             notes::journal(tx, numbers.take()?, tenant, &fact, self.now).await?;
         }
         Ok(())
+    }
+
+    fn entry(&self, debit: Account, credit: Account, amount_minor: i64, evidence: i64) -> Entry<'_> {
+        Entry {
+            programme: self.batch.programme,
+            currency: self.batch.currency,
+            provider: &self.batch.provider,
+            debit,
+            credit,
+            amount_minor,
+            payroll: Some(self.batch.payroll.number()),
+            batch: Some(self.batch.id.number()),
+            evidence: Some(evidence),
+        }
     }
 
     fn count(&mut self, was_settled: bool, to: State, total: Total) -> Result<()> {
@@ -396,26 +431,6 @@ impl Work<'_> {
         *into = into.and(total).context("the sum is too large")?;
         self.batch.attempts = 0;
         Ok(())
-    }
-
-    async fn complete_payroll(&self, tx: &mut Tx, numbers: &mut Numbers) -> Result<()> {
-        let row = payroll::lock(tx, self.batch.payroll).await?;
-        let Some(to) = row.state.step(PayrollMove::Complete) else { return Ok(()) };
-        // Rows that are held are in no batch's count, and keep their payroll open.
-        if batch::incomplete(tx, row.id).await? != (0, row.accepted.payments) {
-            return Ok(());
-        }
-        debug_assert_eq!(to, PayrollState::Completed);
-        payroll::set_state(tx, row.id, row.state, to).await?;
-        payroll::set_completed_at(tx, row.id, self.now).await?;
-        let fact = Fact {
-            event: "payroll.completed",
-            subject: row.id.number(),
-            actor: "engine",
-            total: row.accepted,
-            ..Fact::default()
-        };
-        notes::journal(tx, numbers.take()?, row.tenant, &fact, self.now).await
     }
 }
 
@@ -449,6 +464,7 @@ impl Row {
             reason: reason.map(|reason| (reason.class.name(), reason.code)),
             provider_reference: named,
             return_evidence: returned_later.then_some(at.0),
+            return_reference: report.provider_reference.clone().filter(|_| self.now == State::Returned),
             sealed: text.into_bytes(),
         });
     }

@@ -15,7 +15,7 @@ use paymaster_connectors::contract::Currency;
 use super::setup::is_code;
 use super::{Actor, Engine, Error, Outcome, RefusedKind, refused};
 use crate::domain::id::{Cycle, Id, Payroll};
-use crate::domain::payroll::PayrollState;
+use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::store::notes::{self, Fact};
 use crate::store::party::{self, ProgrammeRow};
 use crate::store::payroll::{self, PayrollRow, Total};
@@ -32,6 +32,8 @@ pub struct IntakeRequest {
     pub programme: String,
     /// Code of the cycle.
     pub cycle: String,
+    /// Whether it pays for the first time, or again.
+    pub kind: PayrollKind,
     /// How many rows the maker says the file has, and their sum in minor units.
     pub declared: Total,
     /// The day it is to be paid.
@@ -181,7 +183,7 @@ impl Engine {
                 row => Ok(row),
             };
         }
-        Ok(payroll::same_file(&mut tx, cycle, file_hash).await?)
+        Ok(payroll::same_file(&mut tx, cycle, request.kind, file_hash).await?)
     }
 
     /// Totals from the database against what was declared and read; then the payroll is a draft, or refused.
@@ -267,6 +269,7 @@ fn fresh(
         id,
         tenant: actor.scope.tenant,
         programme: programme.id,
+        kind: request.kind,
         cycle,
         currency,
         state: PayrollState::Receiving,
@@ -277,6 +280,7 @@ fn fresh(
         file: Total::default(),
         refused: Total::default(),
         accepted: Total::default(),
+        cancelled: Total::default(),
         numbers: (0, 0),
         refusal: None,
         made_by: actor.person.clone(),
@@ -295,6 +299,7 @@ fn request_hash(request: &IntakeRequest, file_hash: &[u8]) -> Vec<u8> {
         &request.declared.payments.to_string(),
         &request.declared.sum_minor.to_string(),
         &request.pay_on.map(|day| day.to_string()).unwrap_or_default(),
+        request.kind.name(),
     ];
     let mut bytes = fields.join("\0").into_bytes();
     bytes.extend_from_slice(file_hash);

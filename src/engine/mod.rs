@@ -6,6 +6,8 @@ mod apply;
 mod approve;
 mod callback;
 mod dispatch;
+mod exception;
+mod hold;
 mod inquire;
 mod intake;
 mod pace;
@@ -28,6 +30,7 @@ use crate::domain::id::{Id, Payroll};
 use crate::store::{Scope, Store};
 
 pub use dispatch::Due;
+pub use exception::ProposalRequest;
 pub use intake::{CHUNK_ROWS, IntakeRequest};
 pub use pace::ProviderStanding;
 pub use read::{PayrollStatus, ProviderStatus, Timeline, TimelineEntry};

@@ -14,6 +14,7 @@ use crate::domain::id::{Batch, Evidence, Id, Payroll, Publication};
 use crate::store::batch::{self, BatchRow};
 use crate::store::disbursement::{self, Shown, Wanted};
 use crate::store::evidence::{self, EvidenceRow};
+use crate::store::exception;
 use crate::store::gauges::{self, Gauges};
 use crate::store::notes::{self, ExceptionRow};
 use crate::store::party::ProgrammeRow;
@@ -150,8 +151,8 @@ impl Engine {
         let providers: Vec<ProviderStatus> = providers.into_values().collect();
         let batched = providers.iter().fold(Total::default(), |all, one| plus(all, one.total));
         let held = Total {
-            payments: row.accepted.payments - batched.payments,
-            sum_minor: row.accepted.sum_minor - batched.sum_minor,
+            payments: row.accepted.payments - row.cancelled.payments - batched.payments,
+            sum_minor: row.accepted.sum_minor - row.cancelled.sum_minor - batched.sum_minor,
         };
         let held =
             if row.state.name() == "receiving" || row.state.name() == "refused" { Total::default() } else { held };
@@ -284,7 +285,7 @@ impl Engine {
     /// Open exceptions above a number.
     pub async fn exceptions(&self, scope: &Scope, above: i64, limit: i64) -> Result<Vec<ExceptionRow>> {
         let mut tx = self.store.read().await?;
-        notes::exceptions(&mut tx, scope, above, limit).await
+        exception::open(&mut tx, scope, above, limit).await
     }
 
     /// Messages to the registry in a state, above a number.

@@ -66,7 +66,7 @@ impl Engine {
 }
 
 /// When the batches may leave: at once, or when the day to be paid on begins (UTC).
-fn first_due(pay_on: Option<&str>, now: i64) -> i64 {
+pub(super) fn first_due(pay_on: Option<&str>, now: i64) -> i64 {
     let day = pay_on.and_then(|day| day.parse::<chrono::NaiveDate>().ok());
     let begins = day.and_then(|day| day.and_hms_opt(0, 0, 0)).map(|begins| begins.and_utc().timestamp_micros());
     begins.unwrap_or(now).max(now)

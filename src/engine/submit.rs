@@ -386,6 +386,7 @@ impl Engine {
             evidence: 0,
             detail: detail.to_owned(),
             opened_at: self.clock.now(),
+            handling: notes::Handling::default(),
         };
         let tenant = party::tenant_of(tx, row.programme).await?;
         notes::open_exception(tx, tenant, &exception).await.map(|_| ())

@@ -100,6 +100,11 @@ impl Engine {
             for text in sql::ledger(&mut tx, programme).await? {
                 found.findings.push(Finding { rule: "ledger", text });
             }
+            let unproven = sql::exceptions(&mut tx, programme).await?;
+            if unproven > 0 {
+                let text = format!("{programme}: {unproven} exceptions without the evidence they must name");
+                found.findings.push(Finding { rule: "evidence", text });
+            }
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Default for WorkTerms {
     }
 }
 
-/// How often dead intakes and done jobs are cleared away.
+/// How often dead intakes and done jobs are cleared away, and doubts that are too old are told.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Works until `stop` says so; what is under way then is finished first.
@@ -76,5 +76,6 @@ async fn sweep(engine: Arc<Engine>, every: Duration, stop: watch::Receiver<bool>
 
 async fn tidy(engine: &Engine) -> Result<()> {
     engine.clear_abandoned().await?;
+    engine.overdue(engine.clock.now()).await?;
     queue::prune(engine).await
 }

@@ -15,6 +15,7 @@ use super::stage::{DOOR, Stage, WORKERS, provider_name};
 use super::world::{self, Answer, Event, HOUR, SECOND, World};
 use crate::chance::Chance;
 use crate::domain::id::{Id, Payroll};
+use crate::domain::payroll::PayrollKind;
 use crate::engine::{Actor as Person, CycleRequest, Engine, IntakeRequest, ProgrammeRequest};
 use crate::store::db::Db;
 use crate::store::payroll::Total;
@@ -157,6 +158,7 @@ pub(super) async fn hand_in(
     let request = IntakeRequest {
         programme: "cash".to_owned(),
         cycle: "2026-11".to_owned(),
+        kind: PayrollKind::Payment,
         declared,
         pay_on: None,
         idempotency_key: None,

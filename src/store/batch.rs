@@ -220,10 +220,13 @@ fn saved(batch: &BatchRow) -> Vec<Value<'_>> {
     .to_vec()
 }
 
-/// Makes all batches of a released payroll due.
+/// Makes all batches of a released payroll due, but for those that an open exception keeps from leaving.
 pub async fn make_due(tx: &mut Tx, payroll: Id<Payroll>, now: i64) -> Result<u64> {
-    let sql = "UPDATE batch SET due_at = $2 WHERE payroll = $1 AND state = 'sealed' AND payments > 0";
-    tx.execute(sql, values![payroll.number(), now]).await
+    let sql = format!(
+        "UPDATE batch SET due_at = $2 WHERE payroll = $1 AND state = 'sealed' AND payments > 0 AND number NOT IN ({})",
+        super::exception::frozen_batches()
+    );
+    tx.execute(&sql, values![payroll.number(), now]).await
 }
 
 /// Makes one batch due now, whatever it waits for; a lease stays.

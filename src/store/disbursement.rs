@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::db::{Row, Table, Tx, Values};
+use super::ledger::Account;
 use super::load::{Column, Load, Strip};
 use super::payroll::Total;
 use super::{Scope, values};
@@ -89,12 +90,15 @@ pub struct Known {
     pub account_hash: [u8; 16],
     /// Its payee, sealed.
     pub sealed: Vec<u8>,
+    /// Whether an exception about it is open.
+    pub excepted: bool,
 }
 
 /// Which of these identities are known, each with its newest generation.
 pub async fn known(tx: &mut Tx, identities: &[[u8; 16]]) -> Result<Vec<Known>> {
     let sql = "SELECT d.identity, d.number, d.payroll, d.batch, d.amount_minor, d.generation, d.state, p.line, \
-               p.account_hash, p.sealed FROM {v} JOIN disbursement d ON d.identity = v.identity \
+               p.account_hash, p.sealed, (SELECT COUNT(*) FROM exception e WHERE e.subject = d.number \
+               AND e.closed_at IS NULL) FROM {v} JOIN disbursement d ON d.identity = v.identity \
                JOIN payee p ON p.number = d.number ORDER BY d.generation DESC";
     let table = Table { names: &["identity"], columns: &[Values::Bytes(identities)] };
     let mut newest: Vec<Known> = Vec::new();
@@ -113,13 +117,14 @@ pub async fn known(tx: &mut Tx, identities: &[[u8; 16]]) -> Result<Vec<Known>> {
                 line: row.int(7)?,
                 account_hash: row.bytes(8)?.try_into()?,
                 sealed: row.bytes(9)?.to_vec(),
+                excepted: row.int(10)? > 0,
             });
         }
     }
     Ok(newest)
 }
 
-fn state(code: i64) -> Result<State> {
+pub(super) fn state(code: i64) -> Result<State> {
     State::from_code(code).with_context(|| format!("a stored state is unknown: {code}"))
 }
 
@@ -191,13 +196,40 @@ pub async fn members(tx: &mut Tx, batch: Id<Batch>, numbers: (i64, i64)) -> Resu
     tx.map_rows(sql, values![numbers.0, numbers.1, batch.number()], member).await
 }
 
-/// Number, own state and sum of those of these rows that are in the batch, ascending.
-pub async fn standings(tx: &mut Tx, batch: Id<Batch>, numbers: &[i64]) -> Result<Vec<(i64, State, i64)>> {
-    let sql = "SELECT d.number, d.state, d.amount_minor FROM {v} JOIN disbursement d ON d.number = v.number \
-               WHERE d.batch = $1 ORDER BY d.number";
+/// A row as a report finds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Its number.
+    pub number: i64,
+    /// Its own state.
+    pub state: State,
+    /// Its sum.
+    pub amount_minor: i64,
+    /// Where its money came from, if that waits in suspense.
+    pub suspended_from: Option<Account>,
+}
+
+/// Those of these rows that are in the batch, ascending by number.
+pub async fn standings(tx: &mut Tx, batch: Id<Batch>, numbers: &[i64]) -> Result<Vec<Standing>> {
+    let sql = "SELECT d.number, d.state, d.amount_minor, e.suspended_from FROM {v} \
+               JOIN disbursement d ON d.number = v.number LEFT JOIN exception e ON e.subject = d.number \
+               AND e.closed_at IS NULL AND e.suspended_from IS NOT NULL WHERE d.batch = $1 ORDER BY d.number";
     let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
-    let rows = tx.rows_with(sql, values![batch.number()], table).await?;
-    rows.iter().map(|row| Ok((row.int(0)?, state(row.int(1)?)?, row.int(2)?))).collect()
+    let standing = |row: &Row| {
+        let suspended_from = row.maybe_text(3)?.map(|name| super::exception::account(&name)).transpose()?;
+        let (number, state) = (row.int(0)?, state(row.int(1)?)?);
+        Ok(Standing { number, state, amount_minor: row.int(2)?, suspended_from })
+    };
+    tx.rows_with(sql, values![batch.number()], table).await?.iter().map(standing).collect()
+}
+
+/// By what name of the provider's these rows came back, where that is known.
+pub async fn return_references(tx: &mut Tx, numbers: &[i64]) -> Result<Vec<(i64, String)>> {
+    let sql = "SELECT x.disbursement, x.return_reference FROM {v} JOIN departure x ON x.disbursement = v.number \
+               WHERE x.return_reference IS NOT NULL";
+    let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
+    let rows = tx.rows_with(sql, values![], table).await?;
+    rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect()
 }
 
 /// Moves rows of a batch by compare-and-set from their own state `from` to one that is no end.
@@ -235,11 +267,6 @@ pub struct Ends<'a> {
     pub evidence: Id<Evidence>,
 }
 
-/// Rows that came back: their end stays proven by what proved it, the return by its own evidence.
-pub async fn set_returned(tx: &mut Tx, batch: Id<Batch>, numbers: &[i64], from: State) -> Result<()> {
-    set_state(tx, batch, numbers, from, State::Returned).await
-}
-
 fn all_moved(changed: u64, wanted: usize) -> Result<()> {
     // The batch's row is locked, so nobody else can have moved them: this is a broken invariant, not a race.
     anyhow::ensure!(changed == wanted as u64, "{changed} of {wanted} rows moved");
@@ -266,6 +293,8 @@ pub struct Departure {
     pub provider_reference: Option<String>,
     /// What proves a return.
     pub return_evidence: Option<i64>,
+    /// The provider's own name for the return.
+    pub return_reference: Option<String>,
     /// The reason's text, sealed.
     pub sealed: Vec<u8>,
 }
@@ -273,14 +302,16 @@ pub struct Departure {
 /// Notes departures; what a row already has stays unless something newer is told.
 pub async fn insert_departures(tx: &mut Tx, payroll: Id<Payroll>, departures: &[Departure]) -> Result<()> {
     const ROWS: usize = 100;
+    const COLUMNS: usize = 8;
     for group in departures.chunks(ROWS) {
         let mut sql = String::from(
-            "INSERT INTO departure (disbursement, payroll, class, code, provider_reference, return_evidence, sealed) VALUES ",
+            "INSERT INTO departure (disbursement, payroll, class, code, provider_reference, return_evidence, \
+             sealed, return_reference) VALUES ",
         );
-        let mut bound = Vec::with_capacity(group.len() * 7);
+        let mut bound = Vec::with_capacity(group.len() * COLUMNS);
         for (position, departure) in group.iter().enumerate() {
-            let at = position * 7;
-            let places: Vec<String> = (1..=7).map(|column| format!("${}", at + column)).collect();
+            let at = position * COLUMNS;
+            let places: Vec<String> = (1..=COLUMNS).map(|column| format!("${}", at + column)).collect();
             sql.push_str(if position == 0 { "(" } else { ",(" });
             sql.push_str(&places.join(","));
             sql.push(')');
@@ -291,7 +322,8 @@ pub async fn insert_departures(tx: &mut Tx, payroll: Id<Payroll>, departures: &[
                 departure.reason.as_ref().map(|(_, code)| code.as_str()),
                 departure.provider_reference.as_deref(),
                 departure.return_evidence,
-                departure.sealed.as_slice()
+                departure.sealed.as_slice(),
+                departure.return_reference.as_deref()
             ]);
         }
         sql.push_str(
@@ -299,11 +331,20 @@ pub async fn insert_departures(tx: &mut Tx, payroll: Id<Payroll>, departures: &[
              code = COALESCE(excluded.code, departure.code), \
              provider_reference = COALESCE(excluded.provider_reference, departure.provider_reference), \
              return_evidence = COALESCE(excluded.return_evidence, departure.return_evidence), \
+             return_reference = COALESCE(departure.return_reference, excluded.return_reference), \
              sealed = CASE WHEN excluded.code IS NULL THEN departure.sealed ELSE excluded.sealed END",
         );
         tx.execute(&sql, &bound).await?;
     }
     Ok(())
+}
+
+/// Forgets why rows were rejected and by what they came back, which two persons decided against.
+pub async fn forget_departures(tx: &mut Tx, numbers: &[i64]) -> Result<()> {
+    let sql = "UPDATE departure SET class = NULL, code = NULL, sealed = NULL, return_evidence = NULL, \
+               return_reference = NULL WHERE disbursement IN (SELECT number FROM {v})";
+    let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
+    tx.execute_with(sql, values![], table).await.map(|_| ())
 }
 
 /// Rejections of a payroll counted by provider, class and code.

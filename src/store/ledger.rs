@@ -7,6 +7,7 @@ use paymaster_connectors::contract::Currency;
 
 use super::db::Tx;
 use super::{Scope, values};
+use crate::domain::disbursement::State;
 use crate::domain::id::{Id, Programme};
 
 /// Accounts of a programme. `Available` is also kept as a row of its own that can be guarded.
@@ -40,9 +41,34 @@ impl Account {
         (Self::Suspense, "suspense"),
     ];
 
+    /// Where the money of a payment of a released payroll is, by the state that counts. A contradiction moves it from
+    /// there to `Suspense`; what two persons decide moves it to the account of the state they decided on.
+    pub const OF_STATES: [(State, Self); 10] = [
+        (State::Planned, Self::Available),
+        (State::Held, Self::Available),
+        (State::Queued, Self::Reserved),
+        (State::Submitting, Self::InTransit),
+        (State::Accepted, Self::InTransit),
+        (State::InDoubt, Self::InTransit),
+        (State::Settled, Self::Paid),
+        (State::Rejected, Self::Available),
+        (State::Returned, Self::Returned),
+        (State::Cancelled, Self::Available),
+    ];
+
+    /// Where the money of a payment in this state is; see [`Account::OF_STATES`].
+    pub fn of(state: State) -> Self {
+        Self::OF_STATES.iter().find(|(known, _)| *known == state).map_or(Self::Suspense, |(_, account)| *account)
+    }
+
     /// Stored and shown name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(account, _)| *account == self).map_or("?", |(_, name)| name)
+    }
+
+    /// Reads a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(account, _)| *account)
     }
 }
 

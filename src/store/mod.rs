@@ -8,8 +8,10 @@ mod bind;
 pub mod db;
 pub mod disbursement;
 pub mod evidence;
+pub mod exception;
 pub mod floor;
 pub mod gauges;
+pub mod generation;
 pub mod ledger;
 pub mod load;
 pub mod meter;
@@ -175,6 +177,11 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    /// `count` numbers that were allotted from `first` on.
+    pub fn from_first(first: i64, count: i64) -> Self {
+        Self { next: first, end: first + count }
+    }
+
     /// The next one. Drawing too few is a mistake of the caller, told as an error.
     pub fn take(&mut self) -> Result<i64> {
         anyhow::ensure!(self.next < self.end, "more numbers are needed than were drawn");

@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use super::db::{Row, Tx};
+pub use super::exception::Handling;
+use super::ledger::Account;
 use super::payroll::Total;
 use super::{Scope, values};
 use crate::domain::id::{Exception, Id, Payroll, Programme, Tenant};
@@ -75,7 +77,7 @@ pub async fn facts(tx: &mut Tx, scope: &Scope, subject: i64, limit: i64) -> Resu
     tx.rows(sql, values![subject, scope.tenant.number(), limit]).await?.iter().map(fact).collect()
 }
 
-/// A person's task.
+/// A person's task. What people do about it is in [`super::exception`].
 #[derive(Debug, Clone)]
 pub struct ExceptionRow {
     /// Its number.
@@ -94,12 +96,14 @@ pub struct ExceptionRow {
     pub detail: String,
     /// Since when.
     pub opened_at: i64,
+    /// What waits for it and what people did about it.
+    pub handling: Handling,
 }
 
 /// Opens an exception; one of this kind that is open for its subject is not opened again. True when it is new.
 pub async fn open_exception(tx: &mut Tx, tenant: Id<Tenant>, exception: &ExceptionRow) -> Result<bool> {
-    let sql = "INSERT INTO exception (number, tenant, programme, code, subject, provider, evidence, detail, opened_at) \
-               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE NOT EXISTS (SELECT 1 FROM exception \
+    let sql = "INSERT INTO exception (number, tenant, programme, code, subject, provider, evidence, detail, opened_at, \
+               suspended_from) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT 1 FROM exception \
                WHERE code = $4 AND subject = $5 AND closed_at IS NULL) ON CONFLICT DO NOTHING";
     let bound = values![
         exception.id.number(),
@@ -110,28 +114,10 @@ pub async fn open_exception(tx: &mut Tx, tenant: Id<Tenant>, exception: &Excepti
         &exception.provider,
         exception.evidence,
         &exception.detail,
-        exception.opened_at
+        exception.opened_at,
+        exception.handling.suspended_from.map(Account::name)
     ];
     Ok(tx.execute(sql, bound).await? == 1)
-}
-
-/// Open exceptions of a tenant above a number.
-pub async fn exceptions(tx: &mut Tx, scope: &Scope, above: i64, limit: i64) -> Result<Vec<ExceptionRow>> {
-    let sql = "SELECT number, programme, code, subject, provider, evidence, detail, opened_at FROM exception \
-               WHERE tenant = $1 AND closed_at IS NULL AND number > $2 ORDER BY number LIMIT $3";
-    let exception = |row: &Row| {
-        Ok(ExceptionRow {
-            id: Id::new(row.int(0)?),
-            programme: Id::new(row.int(1)?),
-            code: row.text(2)?,
-            subject: row.int(3)?,
-            provider: row.text(4)?,
-            evidence: row.int(5)?,
-            detail: row.text(6)?,
-            opened_at: row.int(7)?,
-        })
-    };
-    tx.rows(sql, values![scope.tenant.number(), above, limit]).await?.iter().map(exception).collect()
 }
 
 /// The pause code of a provider.

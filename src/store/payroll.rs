@@ -7,7 +7,7 @@ use super::db::{Row, Tx};
 use super::load::{Column, Load};
 use super::{Scope, values};
 use crate::domain::id::{Cycle, Id, Payroll, Programme, Tenant};
-use crate::domain::payroll::PayrollState;
+use crate::domain::payroll::{PayrollKind, PayrollState};
 
 /// A payroll as stored.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct PayrollRow {
     pub tenant: Id<Tenant>,
     /// Which programme pays.
     pub programme: Id<Programme>,
+    /// Whether it pays for the first time or again.
+    pub kind: PayrollKind,
     /// For which period.
     pub cycle: Id<Cycle>,
     /// The one currency.
@@ -38,6 +40,8 @@ pub struct PayrollRow {
     pub refused: Total,
     /// What was taken in.
     pub accepted: Total,
+    /// What of it was withdrawn before it left.
+    pub cancelled: Total,
     /// Lowest and highest number of its disbursements.
     pub numbers: (i64, i64),
     /// Why it was refused as a whole: code and text.
@@ -87,7 +91,7 @@ impl Total {
 const PAYROLL: &str = "SELECT number, tenant, programme, cycle, currency, state, file_hash, content_hash, pay_on, \
     declared_rows, declared_minor, file_rows, file_minor, refused_rows, refused_minor, accepted_rows, \
     accepted_minor, first_number, last_number, refusal, made_by, submitted_by, created_at, released_at, \
-    completed_at, paused_at FROM payroll";
+    completed_at, paused_at, kind, cancelled_rows, cancelled_minor FROM payroll";
 
 fn payroll_row(row: &Row) -> Result<PayrollRow> {
     let state = row.text(5)?;
@@ -113,14 +117,16 @@ fn payroll_row(row: &Row) -> Result<PayrollRow> {
         released_at: row.maybe_int(23)?,
         completed_at: row.maybe_int(24)?,
         paused_at: row.maybe_int(25)?,
+        kind: PayrollKind::parse(&row.text(26)?).context("a stored kind of payroll is unknown")?,
+        cancelled: Total::read(row, 27)?,
     })
 }
 
 /// Stores a payroll that is being received.
 pub async fn insert(tx: &mut Tx, payroll: &PayrollRow) -> Result<()> {
     let sql = "INSERT INTO payroll (number, tenant, programme, cycle, currency, state, file_hash, pay_on, \
-               declared_rows, declared_minor, made_by, created_at, alive_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)";
+               declared_rows, declared_minor, made_by, created_at, alive_at, kind) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)";
     let bound = values![
         payroll.id.number(),
         payroll.tenant.number(),
@@ -133,7 +139,8 @@ pub async fn insert(tx: &mut Tx, payroll: &PayrollRow) -> Result<()> {
         payroll.declared.payments,
         payroll.declared.sum_minor,
         &payroll.made_by,
-        payroll.created_at
+        payroll.created_at,
+        payroll.kind.name()
     ];
     tx.execute(sql, bound).await.map(|_| ())
 }
@@ -156,11 +163,19 @@ pub async fn list(tx: &mut Tx, scope: &Scope, below: i64, limit: i64) -> Result<
     tx.rows(&sql, values![scope.tenant.number(), below, limit]).await?.iter().map(payroll_row).collect()
 }
 
-/// A payroll of this cycle that came from the same file and is not dead.
-pub async fn same_file(tx: &mut Tx, cycle: Id<Cycle>, file_hash: &[u8]) -> Result<Option<PayrollRow>> {
-    let sql =
-        format!("{PAYROLL} WHERE cycle = $1 AND file_hash = $2 AND state NOT IN ('refused', 'void', 'receiving')");
-    tx.row(&sql, values![cycle.number(), file_hash]).await?.as_ref().map(payroll_row).transpose()
+/// A payroll of this kind and cycle that came from the same file and is not dead. What is paid again may have to be
+/// paid once more: a reissue that has come to its end does not count.
+pub async fn same_file(
+    tx: &mut Tx,
+    cycle: Id<Cycle>,
+    kind: PayrollKind,
+    file_hash: &[u8],
+) -> Result<Option<PayrollRow>> {
+    let sql = format!(
+        "{PAYROLL} WHERE cycle = $1 AND file_hash = $2 AND kind = $3 AND state NOT IN ('refused', 'void', 'receiving') \
+         AND (kind <> 'reissue' OR state <> 'completed')"
+    );
+    tx.row(&sql, values![cycle.number(), file_hash, kind.name()]).await?.as_ref().map(payroll_row).transpose()
 }
 
 /// Payrolls whose intake died: still receiving, and silent since `alive_before`.
@@ -220,6 +235,20 @@ pub async fn set_released_at(tx: &mut Tx, id: Id<Payroll>, now: i64) -> Result<(
 /// Notes when the last payment of a payroll ended.
 pub async fn set_completed_at(tx: &mut Tx, id: Id<Payroll>, now: i64) -> Result<()> {
     tx.execute("UPDATE payroll SET completed_at = $2 WHERE number = $1", values![id.number(), now]).await.map(|_| ())
+}
+
+/// What would be paid changed before release: an approval of what it was is void.
+pub async fn set_content_hash(tx: &mut Tx, id: Id<Payroll>, content_hash: &[u8]) -> Result<()> {
+    tx.execute("UPDATE payroll SET content_hash = $2 WHERE number = $1", values![id.number(), content_hash])
+        .await
+        .map(|_| ())
+}
+
+/// Counts rows that were withdrawn before they left.
+pub async fn add_cancelled(tx: &mut Tx, id: Id<Payroll>, more: Total) -> Result<()> {
+    let sql = "UPDATE payroll SET cancelled_rows = cancelled_rows + $2, cancelled_minor = cancelled_minor + $3 \
+               WHERE number = $1";
+    tx.execute(sql, values![id.number(), more.payments, more.sum_minor]).await.map(|_| ())
 }
 
 /// Pauses a payroll, or lets it go on.

@@ -162,12 +162,15 @@ pub struct Item {
     pub returned_by: Option<i64>,
 }
 
-/// The ends a message tells of, ascending.
+/// The ends a message tells of, ascending; as they were, where two persons decided otherwise later.
 pub async fn items(tx: &mut Tx, publication: &PublicationRow) -> Result<Vec<Item>> {
     let sql = "SELECT d.number, d.state, d.amount_minor, p.sealed, x.code, x.sealed, x.return_evidence FROM disbursement d \
                JOIN payee p ON p.number = d.number LEFT JOIN departure x ON x.disbursement = d.number \
                WHERE d.number BETWEEN $1 AND $2 AND d.batch = $3 AND (d.end_evidence = $4 OR x.return_evidence = $4) \
-               ORDER BY d.number";
+               UNION ALL SELECT d.number, o.state, d.amount_minor, p.sealed, o.code, o.sealed, o.return_evidence \
+               FROM overruled o JOIN disbursement d ON d.number = o.disbursement JOIN payee p ON p.number = d.number \
+               WHERE o.batch = $3 AND o.disbursement BETWEEN $1 AND $2 \
+               AND (o.end_evidence = $4 OR o.return_evidence = $4) ORDER BY 1";
     let (first, last) = publication.numbers;
     let rows = tx.rows(sql, values![first, last, publication.batch.number(), publication.evidence]).await?;
     let item = |row: &Row| {

@@ -6,6 +6,7 @@ use super::db::Tx;
 use super::ledger::{Account, balances};
 use super::payroll::Total;
 use super::{batch, values};
+use crate::domain::disbursement::State;
 use crate::domain::id::{Id, Programme};
 
 /// A payroll's books, as the rows of payroll and batch tell them.
@@ -17,6 +18,8 @@ pub struct Books {
     pub numbers: (i64, i64),
     /// Declared, file, refused, accepted.
     pub totals: [Total; 4],
+    /// What was withdrawn before it left.
+    pub cancelled: Total,
     /// What was hashed at intake.
     pub content_hash: Option<Vec<u8>>,
     /// Whether it is a draft, submitted or approved.
@@ -43,8 +46,8 @@ pub struct RowGroup {
 /// The next payroll above a number.
 pub async fn next_payroll(tx: &mut Tx, above: i64) -> Result<Option<Books>> {
     let sql = "SELECT number, first_number, last_number, declared_rows, declared_minor, file_rows, file_minor, \
-               refused_rows, refused_minor, accepted_rows, accepted_minor, content_hash, state FROM payroll \
-               WHERE number > $1 ORDER BY number LIMIT 1";
+               refused_rows, refused_minor, accepted_rows, accepted_minor, content_hash, state, cancelled_rows, \
+               cancelled_minor FROM payroll WHERE number > $1 ORDER BY number LIMIT 1";
     let Some(row) = tx.row(sql, values![above]).await? else { return Ok(None) };
     let number = row.int(0)?;
     let batches =
@@ -58,6 +61,7 @@ pub async fn next_payroll(tx: &mut Tx, above: i64) -> Result<Option<Books>> {
         number,
         numbers: (row.int(1)?, row.int(2)?),
         totals,
+        cancelled: Total::read(&row, 13)?,
         content_hash: row.maybe_bytes(11)?.map(<[u8]>::to_vec),
         before_release: matches!(state.as_str(), "draft" | "submitted" | "approved"),
         without_rows: matches!(state.as_str(), "refused" | "receiving"),
@@ -68,7 +72,7 @@ pub async fn next_payroll(tx: &mut Tx, above: i64) -> Result<Option<Books>> {
 /// The disbursements of a payroll, grouped, each group with whether it is where it should be.
 pub async fn rows_of(tx: &mut Tx, books: &Books) -> Result<Vec<RowGroup>> {
     let sql = "SELECT d.state, CASE WHEN b.payroll = d.payroll AND d.number BETWEEN b.first_number AND b.last_number \
-               OR d.state IN (1, 2) THEN 1 ELSE 0 END, CASE WHEN d.state < 7 OR e.number IS NOT NULL THEN 1 ELSE 0 END, \
+               OR d.state IN (1, 2, 10) THEN 1 ELSE 0 END, CASE WHEN d.state < 7 OR e.number IS NOT NULL THEN 1 ELSE 0 END, \
                COUNT(*), CAST(SUM(d.amount_minor) AS BIGINT) FROM disbursement d LEFT JOIN batch b ON b.number = d.batch \
                LEFT JOIN evidence e ON e.number = d.end_evidence \
                WHERE d.number BETWEEN $1 AND $2 AND d.payroll = $3 GROUP BY 1, 2, 3";
@@ -110,6 +114,7 @@ pub fn compare(books: &Books, rows: &[RowGroup]) -> Vec<(&'static str, String)> 
     differ("totals", "settled", settled, sum(&|group| group.state == 7));
     differ("totals", "rejected", rejected, sum(&|group| group.state == 8));
     differ("totals", "returned", returned, sum(&|group| group.state == 9));
+    differ("totals", "cancelled", books.cancelled, sum(&|group| group.state == 10));
     differ("partition", "rows outside their batch", Total::default(), sum(&|group| !group.placed));
     differ("evidence", "ends without evidence", Total::default(), sum(&|group| !group.proven));
     found
@@ -121,7 +126,30 @@ pub async fn programmes(tx: &mut Tx) -> Result<Vec<Id<Programme>>> {
     rows.iter().map(|row| row.int(0).map(Id::new)).collect()
 }
 
-/// What does not agree between a programme's ledger, its guarded row, and its batches.
+/// Money of a programme in suspense, by the account it would be in without an open exception: recomputed from the
+/// exceptions and the states of the payments they are about.
+async fn suspended(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<(Account, i64)>> {
+    let sql = "SELECT d.state, CAST(SUM(d.amount_minor) AS BIGINT) FROM (SELECT DISTINCT subject FROM exception \
+               WHERE programme = $1 AND closed_at IS NULL AND suspended_from IS NOT NULL) s \
+               JOIN disbursement d ON d.number = s.subject GROUP BY d.state";
+    let rows = tx.rows(sql, values![programme.number()]).await?;
+    let sum = |row: &super::db::Row| {
+        let state = State::from_code(row.int(0)?).unwrap_or(State::InDoubt);
+        Ok((Account::of(state), row.int(1)?))
+    };
+    rows.iter().map(sum).collect()
+}
+
+/// Open exceptions of a programme that say their payment's money is in suspense and name no evidence, and closed ones
+/// whose decision is no evidence of two persons.
+pub async fn exceptions(tx: &mut Tx, programme: Id<Programme>) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM exception x LEFT JOIN evidence e ON e.number = x.decision_evidence \
+               AND e.kind = 'decision' WHERE x.programme = $1 AND ((x.suspended_from IS NOT NULL AND x.evidence = 0) \
+               OR (x.closed_by IS NOT NULL AND e.number IS NULL))";
+    tx.one(sql, values![programme.number()]).await?.int(0)
+}
+
+/// What does not agree between a programme's ledger, its guarded row, its batches, and its open exceptions.
 pub async fn ledger(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<String>> {
     let balances = balances(tx, programme).await?;
     let balance = |account| balances.iter().find(|(known, _)| *known == account).map_or(0, |(_, balance)| *balance);
@@ -139,9 +167,19 @@ pub async fn ledger(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<String>
         (Account::InTransit, stages.int(1)?),
         (Account::Paid, stages.int(2)?),
         (Account::Returned, stages.int(3)?),
+        (Account::Suspense, 0),
     ];
+    let suspended = suspended(tx, programme).await?;
+    let away = |account| suspended.iter().filter(|(of, _)| *of == account).map(|(_, sum)| sum).sum::<i64>();
+    let in_suspense: i64 = suspended.iter().map(|(_, sum)| sum).sum();
     let mut found = Vec::new();
     for (account, books) in wanted {
+        // `Available` is not told from states: what was rejected may be promised to others by now.
+        let books = match account {
+            Account::Suspense => in_suspense,
+            Account::Available => books,
+            _ => books - away(account),
+        };
         if balance(account) != books {
             found.push(format!(
                 "{programme}: {} is {} in the ledger and {books} in the rows",

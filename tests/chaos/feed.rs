@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use paymaster::domain::batch::BatchState;
 use paymaster::domain::id::{Batch, Id, Payroll};
-use paymaster::domain::payroll::PayrollState;
+use paymaster::domain::payroll::{PayrollKind, PayrollState};
 use paymaster::engine::{Actor, Engine, IntakeRequest};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -145,6 +145,7 @@ impl Feeder {
         IntakeRequest {
             programme: "cash".to_owned(),
             cycle: "2026-11".to_owned(),
+            kind: PayrollKind::Payment,
             declared: totals(&rows),
             pay_on: None,
             idempotency_key: Some(format!("chaos-{number}")),

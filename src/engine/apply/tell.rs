@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{PUBLICATION_ITEMS_MAX, Work};
+use crate::domain::exception::{Matter, matter};
 use crate::domain::id::{Id, Tenant};
 use crate::store::Numbers;
+use crate::store::batch::BatchRow;
 use crate::store::db::Tx;
-use crate::store::notes::{self, ExceptionRow};
+use crate::store::ledger::Account;
+use crate::store::notes::{self, ExceptionRow, Handling};
 use crate::store::publication::{self, PublicationRow};
 
 impl Work<'_> {
@@ -25,44 +28,32 @@ impl Work<'_> {
                 ended.entry(evidence).or_default().push(*number);
             }
         }
-        let mut publications = Vec::new();
-        for (evidence, all) in &ended {
-            for range in all.chunks(PUBLICATION_ITEMS_MAX) {
-                self.batch.publications += 1;
-                publications.push(PublicationRow {
-                    id: Id::new(numbers.take()?),
-                    tenant,
-                    programme: self.batch.programme,
-                    payroll: self.batch.payroll,
-                    batch: self.batch.id,
-                    sequence: self.batch.publications,
-                    evidence: *evidence,
-                    numbers: (range[0], range[range.len() - 1]),
-                    items: i64::try_from(range.len())?,
-                    state: String::from("open"),
-                    attempts: 0,
-                    last_error: None,
-                    created_at: self.now,
-                    acknowledged_at: None,
-                });
-            }
-        }
-        publication::insert(tx, &publications).await
+        let ended: Vec<(i64, Vec<i64>)> = ended.into_iter().collect();
+        publish_ends(tx, tenant, &mut self.batch, &ended, (numbers, self.now)).await
     }
 
     /// What contradicts becomes a task for a person.
     pub(super) async fn open_exceptions(&mut self, tx: &mut Tx, tenant: Id<Tenant>) -> Result<()> {
-        for (code, subject, evidence) in std::mem::take(&mut self.exceptions) {
-            let id = Id::new(self.engine.store.allot_in(tx, 1, self.now).await?);
+        let exceptions = std::mem::take(&mut self.exceptions);
+        if exceptions.is_empty() {
+            return Ok(());
+        }
+        let first = self.engine.store.allot_in(tx, i64::try_from(exceptions.len())?, self.now).await?;
+        for ((code, subject, evidence), number) in exceptions.into_iter().zip(first..) {
+            let suspended_from = match matter(code) {
+                Matter::Money => self.rows.get(&subject).and_then(|row| row.suspended_from),
+                _ => None,
+            };
             let exception = ExceptionRow {
-                id,
+                id: Id::new(number),
                 programme: self.batch.programme,
                 code: code.to_owned(),
                 subject,
                 provider: self.batch.provider.clone(),
                 evidence,
-                detail: String::from(detail(code)),
+                detail: detail(code, suspended_from),
                 opened_at: self.now,
+                handling: Handling { suspended_from, ..Handling::default() },
             };
             if notes::open_exception(tx, tenant, &exception).await? {
                 tracing::warn!(exception.code = code, batch.id = %self.batch.id, "exception opened");
@@ -72,13 +63,53 @@ impl Work<'_> {
     }
 }
 
+/// Messages that tell the registry of ends, each of one evidence: numbers of rows, ascending, by their evidence.
+pub(in crate::engine) async fn publish_ends(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    batch: &mut BatchRow,
+    ended: &[(i64, Vec<i64>)],
+    (numbers, now): (&mut Numbers, i64),
+) -> Result<()> {
+    let mut publications = Vec::new();
+    for (evidence, all) in ended {
+        for range in all.chunks(PUBLICATION_ITEMS_MAX) {
+            batch.publications += 1;
+            publications.push(PublicationRow {
+                id: Id::new(numbers.take()?),
+                tenant,
+                programme: batch.programme,
+                payroll: batch.payroll,
+                batch: batch.id,
+                sequence: batch.publications,
+                evidence: *evidence,
+                numbers: (range[0], range[range.len() - 1]),
+                items: i64::try_from(range.len())?,
+                state: String::from("open"),
+                attempts: 0,
+                last_error: None,
+                created_at: now,
+                acknowledged_at: None,
+            });
+        }
+    }
+    publication::insert(tx, &publications).await
+}
+
 /// What an exception asks of a person.
-fn detail(code: &str) -> &'static str {
-    if code == "provider_blocked" {
-        "our money with the provider is short; nothing more is sent to it until it is resumed"
-    } else if code == "accepted_then_absent" {
-        "the provider took it and now says that it does not have it; ask the provider what became of it"
-    } else {
-        "the provider contradicts what is known; nothing was overwritten"
+fn detail(code: &str, suspended_from: Option<Account>) -> String {
+    let text = match code {
+        "provider_blocked" => "our money with the provider is short; nothing more is sent to it until it is resumed",
+        "accepted_then_absent" => {
+            "the provider took it and now says that it does not have it; ask the provider what became of it"
+        }
+        _ => "the provider contradicts what is known; nothing was overwritten",
+    };
+    match suspended_from {
+        Some(Account::Funding) => {
+            format!("{text}; its sum waits in suspense and is not covered by what is available: fund the programme")
+        }
+        Some(account) => format!("{text}; its sum waits in suspense and came from {}", account.name()),
+        None => text.to_owned(),
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::columns::write_cells;
 use crate::domain::disbursement::State;
 use crate::domain::id::{Batch, Id};
 use crate::domain::identity::CycleScope;
+use crate::domain::payroll::PayrollKind;
 use crate::domain::row::Rules;
 use crate::engine::submit::{ContentHasher, content_hash};
 use crate::engine::{Actor, Engine};
@@ -50,6 +51,8 @@ struct Loading<'a> {
     dirty: HashSet<i64>,
     /// Identities whose rows in this file disagree, each with the lines of two of them.
     conflicts: HashMap<[u8; 16], (i64, i64)>,
+    /// Whether any row is a next generation.
+    follows: bool,
 }
 
 impl Engine {
@@ -85,6 +88,7 @@ impl Engine {
             open: HashMap::new(),
             dirty: HashSet::new(),
             conflicts: HashMap::new(),
+            follows: false,
         };
         while let Some(chunk) = chunks.recv().await {
             loading.chunk(chunk).await?;
@@ -108,6 +112,10 @@ impl Loading<'_> {
         let Parsed { rows, mut rejects } = parsed;
         let (mut rows, fresh) = self.without_repeats(rows, &mut rejects)?;
         let mut ejected = self.outdone(&fresh, &mut rejects).await?;
+        if self.payroll.kind == PayrollKind::Reissue && !rows.is_empty() {
+            let known = self.known(&identities(&rows)).await?;
+            self.part(&mut rows, known, &mut rejects, &mut ejected)?;
+        }
         let now = self.engine.clock.now();
         let spare = self.engine.providers.len() + rows.len() / self.items_min() + 2;
         let first = self.engine.store.allot(i64::try_from(rows.len() + spare)?, now).await?;
@@ -134,8 +142,7 @@ impl Loading<'_> {
                 }
                 Err(error) if db::is_conflict(&error) => {
                     drop(tx);
-                    let identities: Vec<[u8; 16]> = rows.iter().map(|row| row.identity).collect();
-                    let known = self.known(&identities).await?;
+                    let known = self.known(&identities(&rows)).await?;
                     self.part(&mut rows, known, &mut rejects, &mut ejected)?;
                 }
                 Err(error) if db::is_deadlock(&error) => {}
@@ -269,6 +276,10 @@ impl Loading<'_> {
         let mut tx = self.engine.store.begin().await?;
         // A sweep that took this intake for dead has refused it: nothing may be added then.
         payroll::alive(&mut tx, payroll.id, payroll.numbers, self.engine.clock.now()).await?;
+        if self.follows {
+            self.recheck(&mut tx).await?;
+        }
+        let payroll = &mut *self.payroll;
         let found = disbursement::totals(&mut tx, payroll.id, payroll.numbers).await?;
         let (mut accepted, mut queued) = (Total::default(), HashMap::new());
         for (batch, state, total) in &found {
@@ -365,6 +376,10 @@ impl Cut {
             ask_first_at: None,
         }
     }
+}
+
+fn identities(rows: &[ParsedRow]) -> Vec<[u8; 16]> {
+    rows.iter().map(|row| row.identity).collect()
 }
 
 fn differs(payroll: &PayrollRow) -> FileRefused {

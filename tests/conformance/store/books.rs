@@ -4,7 +4,7 @@
 use paymaster::domain::batch::BatchState;
 use paymaster::domain::disbursement::State;
 use paymaster::domain::id::{Batch, Cycle, Id, Payroll, Programme};
-use paymaster::domain::payroll::PayrollState;
+use paymaster::domain::payroll::{PayrollKind, PayrollState};
 use paymaster::store::batch::{self, BatchRow};
 use paymaster::store::disbursement::{self, Chunk, Ends};
 use paymaster::store::evidence::{self, NewEvidence};
@@ -65,6 +65,7 @@ fn payroll_row(id: Id<Payroll>, scope: &Scope, of: (Id<Programme>, Id<Cycle>)) -
         id,
         tenant: scope.tenant,
         programme: of.0,
+        kind: PayrollKind::Payment,
         cycle: of.1,
         currency: Currency::parse(KES).unwrap(),
         state: PayrollState::Draft,
@@ -75,6 +76,7 @@ fn payroll_row(id: Id<Payroll>, scope: &Scope, of: (Id<Programme>, Id<Cycle>)) -
         file: Total::default(),
         refused: Total::default(),
         accepted: Total::default(),
+        cancelled: Total::default(),
         numbers: (11, 14),
         refusal: None,
         made_by: "amina".to_owned(),

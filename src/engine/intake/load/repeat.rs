@@ -1,15 +1,22 @@
-//! Rows under an identity that is known: in the same file, in an earlier payroll, or in one taken in just now.
+//! Rows under an identity that is known: in the same file, in an earlier payroll, or in one taken in just now; and
+//! rows that pay again what was rejected, returned or cancelled, as the next generation of what they follow.
 //!
 //! The first of several rows in a file stands if all agree. If they disagree none stands, wherever in the file
 //! they are, because nobody here can tell which is right. Deliberately not here: loading what stands.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
+use paymaster_connectors::contract::Money;
 
 use super::{FileRefused, Loading, ParsedRow};
 use crate::domain::disbursement::State;
-use crate::store::disbursement::Known;
+use crate::domain::id::{Batch, Id};
+use crate::domain::payroll::PayrollKind;
+use crate::store::db::Tx;
+use crate::store::disbursement::{self, Known};
+use crate::store::exception;
+use crate::store::generation::{self, Place};
 use crate::store::payroll::Reject;
 
 /// Most entitlements of one file whose rows disagree; it bounds what is remembered of them.
@@ -74,7 +81,7 @@ impl Loading<'_> {
         (self.conflicts.len() > CONFLICTS_MAX).then_some(FileRefused { code: "conflicts_too_many", text })
     }
 
-    /// Parts the rows whose identity is known: refused, or a next generation after a cancelled one.
+    /// Parts the rows by whether their identity is known: each is the first generation, the next, or refused.
     pub(super) fn part(
         &mut self,
         rows: &mut Vec<ParsedRow>,
@@ -86,7 +93,10 @@ impl Loading<'_> {
         let mut kept = Vec::with_capacity(rows.len());
         for mut row in std::mem::take(rows) {
             let Some(before) = known.remove(&row.identity) else {
-                kept.push(row);
+                match self.payroll.kind {
+                    PayrollKind::Payment => kept.push(row),
+                    PayrollKind::Reissue => rejects.push(self.refuse(&row, nothing_to_reissue())?),
+                }
                 continue;
             };
             if before.payroll == self.payroll.id {
@@ -98,14 +108,60 @@ impl Loading<'_> {
                     rejects.push(self.refuse(&earlier, repeated(false, row.line))?);
                     ejected.push(before);
                 }
-            } else if before.state == State::Cancelled {
+            } else if let Some(why) = self.does_not_follow(&before, &row) {
+                rejects.push(self.refuse(&row, why)?);
+            } else {
+                self.follows = true;
                 row.generation = i16::try_from(before.generation + 1)?;
                 kept.push(row);
-            } else {
-                rejects.push(self.refuse(&row, self.taken(&before, &row))?);
             }
         }
         *rows = kept;
+        Ok(())
+    }
+
+    /// Why a row is not the next generation of what is known, if it is not.
+    fn does_not_follow(&self, before: &Known, row: &ParsedRow) -> Option<(&'static str, String)> {
+        let may = match self.payroll.kind {
+            PayrollKind::Payment => before.state == State::Cancelled,
+            PayrollKind::Reissue => before.state.may_be_followed(),
+        };
+        if before.excepted && (may || self.payroll.kind == PayrollKind::Reissue) {
+            let reference = self.engine.reference(before.number);
+            let text = format!("an exception about the earlier payment {reference} is open; it must be decided first");
+            return Some(("exception_open", text));
+        }
+        if !may {
+            return Some(self.taken(before, row));
+        }
+        let other = self.payroll.kind == PayrollKind::Reissue && before.amount_minor != row.amount_minor;
+        other.then(|| {
+            let wanted = Money::new(before.amount_minor, self.payroll.currency);
+            ("amount_differs", format!("what is paid again is what was owed, and that was {wanted}"))
+        })
+    }
+
+    /// What a row follows may have been contradicted since the row was taken in: then it is held. Locking what it
+    /// follows makes whoever contradicts it later find the row in a batch.
+    pub(super) async fn recheck(&mut self, tx: &mut Tx) -> Result<()> {
+        let (id, numbers) = (self.payroll.id, self.payroll.numbers);
+        let of = |older: &[(i64, Place)]| older.iter().map(|(_, one)| one.number).collect::<Vec<i64>>();
+        let unlocked = generation::older(tx, id, numbers).await?;
+        generation::lock(tx, &of(&unlocked)).await?;
+        let older = generation::older(tx, id, numbers).await?;
+        let excepted = exception::with_open(tx, &of(&older)).await?;
+        let in_question = |one: &Place| excepted.contains(&one.number) || !one.state.may_be_followed();
+        let held: BTreeSet<i64> = older.iter().filter(|(_, one)| in_question(one)).map(|(newer, _)| *newer).collect();
+        let mut of_batches: BTreeMap<Id<Batch>, Vec<i64>> = BTreeMap::new();
+        for place in generation::places(tx, &held.into_iter().collect::<Vec<i64>>()).await? {
+            if place.state == State::Queued {
+                of_batches.entry(place.batch).or_default().push(place.number);
+            }
+        }
+        for (batch, numbers) in of_batches {
+            disbursement::set_state(tx, batch, &numbers, State::Queued, State::Held).await?;
+            self.dirty.insert(batch.number());
+        }
         Ok(())
     }
 
@@ -124,6 +180,11 @@ impl Loading<'_> {
 
 fn same(amount_minor: i64, account_hash: &[u8; 16], row: &ParsedRow) -> bool {
     amount_minor == row.amount_minor && *account_hash == row.account_hash
+}
+
+fn nothing_to_reissue() -> (&'static str, String) {
+    let text = "nothing was paid under this entitlement in this cycle; hand it in with a payroll of kind payment";
+    ("nothing_to_reissue", String::from(text))
 }
 
 fn repeated(agrees: bool, line: i64) -> (&'static str, String) {
