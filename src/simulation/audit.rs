@@ -15,9 +15,9 @@ use crate::store::slate::{self, End};
 /// What is wrong, counted. All zero is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Verdict {
-    /// Payees who were credited more than they are owed, net of returns.
+    /// Payees who were credited more than they are owed by whomever, net of returns.
     pub paid_twice: u64,
-    /// Payments without an end and without a person who was told.
+    /// Payments without an end, and worlds in which something is left to do.
     pub forgotten: u64,
     /// Findings about money: our ledger, or an end that the provider's ledger does not bear out.
     pub unbalanced: u64,
@@ -42,9 +42,7 @@ pub(super) async fn judge(stage: &Stage, wrong: &mut Vec<String>) -> Result<Verd
     let mut tx = stage.store.read().await?;
     let ends = slate::ends(&mut tx).await?;
     drop(tx);
-    for operator in &stage.world.look().operators {
-        verdict.paid_twice += operator.paid_twice;
-    }
+    verdict.paid_twice = stage.world.look().paid_twice;
     if verdict.paid_twice > 0 {
         wrong.push(format!("{} payees were paid twice", verdict.paid_twice));
     }
@@ -87,12 +85,11 @@ fn one(stage: &Stage, engine: &Engine, end: &End, verdict: &mut Verdict, wrong: 
                 verdict.without_evidence += 1;
                 wrong.push(format!("{reference} is {state} without evidence"));
             }
-            if !true_to_ledger && !end.contested {
+            if !true_to_ledger {
                 verdict.unbalanced += 1;
                 wrong.push(format!("{reference} is {state} and the provider has {stages:?}"));
             }
         }
-        _ if end.contested => {}
         _ => {
             verdict.forgotten += 1;
             wrong.push(format!("{reference} has no end: {state:?}, the provider has {stages:?}"));

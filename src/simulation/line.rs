@@ -33,6 +33,8 @@ pub(super) struct Terms {
     pub believed: bool,
     /// How long a reference is remembered.
     pub window: i64,
+    /// When a doubt is old enough to tell a person.
+    pub doubt_limit: i64,
     /// Most payments in one batch.
     pub items_max: u32,
 }
@@ -56,7 +58,7 @@ impl Terms {
             batches_in_flight: 4,
             inquire_every: if statement { seconds(1_800) } else { seconds(5) },
             inquire_every_max: if statement { seconds(6 * 3_600) } else { seconds(1_200) },
-            doubt_limit: seconds(30 * 24 * 3_600),
+            doubt_limit: Duration::from_micros(self.doubt_limit.unsigned_abs()),
             ..Profile::worst()
         }
     }

@@ -5,14 +5,15 @@
 //! come to its end; then the providers' own ledgers judge. The same seed is the same world to the last event.
 //!
 //! `world` keeps time, `operator` is a provider and its ledger, `outside` what providers do, `line` the
-//! connector to them, `actor` a worker's weather, `stage` runs workers, `seed` one world from beginning to end, `audit`
-//! the judgement. Deliberately not here: real sockets and real processes, which other tests have, and the queue.
+//! connector to them, `actor` a worker's weather, `people` who looks in, `stage` runs workers, `seed` one world from
+//! beginning to end, `audit` the judgement. Deliberately not here: real sockets and real processes, which other tests have, and the queue.
 
 mod actor;
 mod audit;
 mod line;
 mod operator;
 mod outside;
+mod people;
 mod rare;
 mod seed;
 mod stage;

@@ -68,22 +68,11 @@ pub(super) struct Operator {
     pub float_minor: i64,
     pub executions: Vec<Execution>,
     by_reference: BTreeMap<Reference, Vec<usize>>,
-    /// Credits less returns by account. Each account is owed one payment, so that more than one is a double payment.
-    pub net: BTreeMap<String, i64>,
-    pub paid_twice: u64,
 }
 
 impl Operator {
     pub fn new(kind: Kind, window: i64, float_minor: i64) -> Self {
-        Self {
-            kind,
-            window,
-            float_minor,
-            executions: Vec::new(),
-            by_reference: BTreeMap::new(),
-            net: BTreeMap::new(),
-            paid_twice: 0,
-        }
+        Self { kind, window, float_minor, executions: Vec::new(), by_reference: BTreeMap::new() }
     }
 
     pub fn of(&self, reference: Reference) -> impl Iterator<Item = (usize, &Execution)> {
@@ -118,11 +107,6 @@ impl Operator {
         }
         self.float_minor -= amount;
         execution.stage = Stage::Settled;
-        let net = self.net.entry(execution.asked.account.clone()).or_default();
-        *net += amount;
-        if *net > amount {
-            self.paid_twice += 1;
-        }
     }
 
     pub fn reject(&mut self, place: usize) {
@@ -138,7 +122,6 @@ impl Operator {
         };
         execution.stage = Stage::Returned;
         self.float_minor += execution.asked.amount_minor;
-        *self.net.entry(execution.asked.account.clone()).or_default() -= execution.asked.amount_minor;
         true
     }
 

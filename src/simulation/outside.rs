@@ -9,8 +9,7 @@ use paymaster_connectors::contract::{Callback, Reference};
 use super::operator::{Asked, Kind, Stage as Standing};
 use super::rare::Rare;
 use super::stage::{DOOR, Stage, provider_name};
-use super::world::{Answer, Event, HOUR, Inner, Request, SECOND, Word};
-use crate::domain::batch::{BatchState, effective};
+use super::world::{Answer, Event, HOUR, Inner, Request, SECOND, Word, World};
 use crate::domain::disbursement::State;
 use crate::engine::Engine;
 use crate::store::slate;
@@ -49,6 +48,9 @@ impl Stage {
             operator.credit(place)
         }
         let (kind, one) = (operator.kind, operator.executions[place].clone());
+        if one.stage == Standing::Settled {
+            inner.credited(&one.asked);
+        }
         if one.short_of_float {
             inner.note(Rare::FloatShort);
         }
@@ -79,6 +81,8 @@ impl Stage {
     pub fn give_back(&mut self, provider: usize, place: usize) {
         let mut inner = self.world.look();
         if inner.operators[provider].give_back(place) {
+            let asked = inner.operators[provider].executions[place].asked.clone();
+            inner.taken_back(&asked);
             inner.note(Rare::Returned);
             let travel = inner.travel();
             inner.after(travel, Event::CallBack { provider, place, word: Word::Returned, tries: 0 });
@@ -93,7 +97,8 @@ impl Stage {
             let waiting = inner.is_waiting(one.call);
             (one, waiting)
         };
-        let state = self.standing(one.asked.reference).await;
+        let known = self.standing(one.asked.reference).await;
+        let state = known.map(|(state, _)| state);
         let lies = word == Word::Settled && state == Some(State::Settled) && self.world.look().chance.falls(60);
         {
             let mut inner = self.world.look();
@@ -102,6 +107,9 @@ impl Stage {
             }
             if word == Word::Returned && state.is_some_and(State::is_in_flight) {
                 inner.note(Rare::ReturnFirst);
+            }
+            if known.is_some_and(|(_, followed)| followed) {
+                inner.note(Rare::OldHeard);
             }
             if lies {
                 inner.note(Rare::Contradicted);
@@ -116,23 +124,49 @@ impl Stage {
             }
             return;
         }
-        let (engine, world) = (self.engine(DOOR), self.world.clone());
+        let again = (tries < most).then_some(again);
+        let (engine, told) = (self.engine(DOOR), Told::new(&self.world, again));
         let call = callback(&one.asked, word);
         self.spawn(DOOR, async move {
-            if !hear(&engine, provider, &call).await && tries < most {
-                let mut inner = world.look();
-                let later = inner.chance.between(10 * SECOND, 300 * SECOND);
-                inner.after(later, again);
+            if hear(&engine, provider, &call).await {
+                told.heard();
             }
         })
         .await;
     }
 
-    /// Where we stand with a payment, as the database has it.
-    async fn standing(&self, reference: Reference) -> Option<State> {
+    /// Where we stand with a payment, as the database has it, and whether another followed it.
+    async fn standing(&self, reference: Reference) -> Option<(State, bool)> {
         let mut tx = self.store.read().await.ok()?;
-        let (own, batch) = slate::standing(&mut tx, reference.number()).await.ok()??;
-        Some(effective(State::from_code(own)?, BatchState::parse(&batch)?))
+        slate::standing(&mut tx, reference.number()).await.ok()?
+    }
+}
+
+/// A call that is tried again unless it was heard, also when whoever took it died of it.
+struct Told {
+    world: Arc<World>,
+    again: Option<Event>,
+}
+
+impl Told {
+    fn new(world: &Arc<World>, again: Option<Event>) -> Self {
+        world.look().calls += 1;
+        Self { world: world.clone(), again }
+    }
+
+    fn heard(mut self) {
+        self.again = None;
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let mut inner = self.world.look();
+        inner.calls -= 1;
+        if let Some(again) = self.again.take() {
+            let later = inner.chance.between(10 * SECOND, 300 * SECOND);
+            inner.after(later, again);
+        }
     }
 }
 

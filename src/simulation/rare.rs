@@ -54,11 +54,23 @@ pub enum Rare {
     NeverArrived,
     /// The database went back to a backup.
     Restored,
+    /// What was not paid was handed in again.
+    Reissued,
+    /// A provider spoke of a payment that another one had followed.
+    OldHeard,
+    /// A newer generation was held because an older one was in question.
+    NewerHeld,
+    /// A newer generation had left when an older one was said to be paid.
+    Overpaid,
+    /// Two persons decided where the money of a contradicted payment is.
+    Decided,
+    /// A doubt was so old that a person was told.
+    DoubtTooOld,
 }
 
 impl Rare {
     /// All of them, with the names under which they are counted.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 30] = [
         (Self::LateSuccess, "late_success_after_timeout"),
         (Self::WokeAfterLease, "paused_worker_woke_after_lease"),
         (Self::KilledBeforeWrite, "killed_between_intent_and_write"),
@@ -83,6 +95,12 @@ impl Rare {
         (Self::CameTwice, "two_workers_on_one_batch"),
         (Self::NeverArrived, "proven_never_arrived"),
         (Self::Restored, "restored_from_backup"),
+        (Self::Reissued, "reissued"),
+        (Self::OldHeard, "old_generation_heard_of"),
+        (Self::NewerHeld, "newer_generation_held"),
+        (Self::Overpaid, "older_paid_and_newer_left"),
+        (Self::Decided, "contradiction_decided"),
+        (Self::DoubtTooOld, "doubt_too_old"),
     ];
 }
 

@@ -2,23 +2,21 @@
 //! Deliberately not here: how anything works.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use paymaster_connectors::contract::Currency;
 
 use super::audit::{self, Verdict};
 use super::line::Terms;
 use super::operator::{Kind, Operator};
+use super::people;
 use super::rare::{Rare, Seen};
 use super::stage::{DOOR, Stage, WORKERS, provider_name};
 use super::world::{self, Answer, Event, HOUR, SECOND, World};
 use crate::chance::Chance;
-use crate::domain::id::{Id, Payroll};
 use crate::domain::payroll::PayrollKind;
-use crate::engine::{Actor as Person, CycleRequest, Engine, IntakeRequest, ProgrammeRequest};
+use crate::engine::{CycleRequest, IntakeRequest, ProgrammeRequest};
 use crate::store::db::Db;
-use crate::store::payroll::Total;
+use crate::store::payroll::{PayrollRow, Total};
 use crate::store::slate;
 
 /// 2026-11-25 08:00 UTC.
@@ -49,12 +47,11 @@ pub(super) async fn run(db: &Db, folder: &Path, seed: u64) -> Result<Ran> {
         let float = if short { chance.between(10_000, 60_000) } else { i64::MAX / 4 };
         world.look().operators.push(Operator::new(one.kind, one.window, float));
     }
-    let currency = Currency::parse("KES").ok_or_else(|| anyhow::anyhow!("no KES"))?;
     let store = slate::store(db).await?;
-    let mut stage = Stage::new(world.clone(), store, terms, currency, folder.to_owned());
-    let people = found(&stage).await?;
+    let mut stage = Stage::open(world.clone(), store, terms, folder.to_owned()).await?;
+    found(&stage).await?;
     for payroll in 0..chance.between(1, 2) {
-        pay(&stage, &people, payroll, &mut chance).await?;
+        pay(&stage, payroll, &mut chance).await?;
     }
     {
         let mut inner = world.look();
@@ -65,6 +62,7 @@ pub(super) async fn run(db: &Db, folder: &Path, seed: u64) -> Result<Ran> {
         inner.after(chance.between(HOUR / 12, HOUR), Event::Calm);
         inner.after(chance.between(60 * SECOND, HOUR), Event::Person);
         if chance.falls(120) {
+            inner.to_be_restored = true;
             let backup = chance.between(0, 300 * SECOND);
             inner.after(backup, Event::Backup);
             inner.after(backup + chance.between(SECOND, 900 * SECOND), Event::Restore);
@@ -88,22 +86,16 @@ fn terms(chance: &mut Chance) -> Vec<Terms> {
         kind: Kind::ALL[chance.place(Kind::ALL.len())],
         single: chance.falls(350),
         believed: chance.falls(600),
+        doubt_limit: if chance.falls(500) { 30 * 24 * HOUR } else { chance.between(HOUR / 4, 6 * HOUR) },
         window: if chance.falls(500) { 24 * HOUR } else { chance.between(HOUR / 5, HOUR) },
         items_max: u32::try_from(chance.between(1, 5)).unwrap_or(1),
     };
     (0..providers).map(one).collect()
 }
 
-/// A maker and a checker.
-pub(super) struct People {
-    pub maker: Person,
-    pub checker: Person,
-}
-
-async fn found(stage: &Stage) -> Result<People> {
-    let engine = stage.at_the_door();
-    let scope = engine.tenant("sim").await?;
-    let [maker, checker] = ["amina", "bruno"].map(|person| Person { scope, person: person.to_owned() });
+/// A programme with a cycle and money.
+async fn found(stage: &Stage) -> Result<()> {
+    let (engine, checker) = (stage.at_the_door(), &stage.people.checker);
     let programme = ProgrammeRequest {
         code: "cash".to_owned(),
         name: "Cash".to_owned(),
@@ -112,37 +104,29 @@ async fn found(stage: &Stage) -> Result<People> {
         amount_minor_max: None,
         shared_account_max: None,
     };
-    engine.save_programme(&checker, &programme).await?;
+    engine.save_programme(checker, &programme).await?;
     let cycle =
         CycleRequest { code: "2026-11".to_owned(), first_day: "2026-11-01".parse()?, last_day: "2026-11-30".parse()? };
-    engine.make_cycle(&checker, "cash", &cycle).await?;
-    engine.fund(&checker, "cash", FUNDS_MINOR, "simulated").await?;
-    Ok(People { maker, checker })
+    engine.make_cycle(checker, "cash", &cycle).await?;
+    engine.fund(checker, "cash", FUNDS_MINOR, "simulated").await?;
+    Ok(())
 }
 
 /// A payroll, made, approved and released.
-async fn pay(stage: &Stage, people: &People, payroll: i64, chance: &mut Chance) -> Result<()> {
+async fn pay(stage: &Stage, payroll: i64, chance: &mut Chance) -> Result<()> {
     let mut rows = Vec::new();
     for row in 0..chance.between(2, 9) {
         let provider = provider_name(chance.place(stage.terms.len()));
         let account = format!("mobile:+2547{payroll}{row:07}@{provider}");
         rows.push((format!("E{payroll}-{row}"), chance.between(1_000, 20_000), account));
     }
-    let id = hand_in(&stage.at_the_door(), people, &stage.folder, &rows).await?;
-    let engine = stage.at_the_door();
-    engine.submit_payroll(&people.maker, id).await?;
-    engine.approve_payroll(&people.checker, id).await?;
-    engine.release_payroll(&people.checker, id).await?;
-    Ok(())
+    let taken = hand_in(stage, PayrollKind::Payment, &rows).await?;
+    ensure!(taken.accepted == taken.declared, "the payroll was not taken in whole: {:?}", taken.refusal);
+    stage.let_out(taken.id).await
 }
 
 /// Takes rows `entitlement, minor units, account` in.
-pub(super) async fn hand_in(
-    engine: &Arc<Engine>,
-    people: &People,
-    folder: &Path,
-    rows: &[(String, i64, String)],
-) -> Result<Id<Payroll>> {
+pub(super) async fn hand_in(stage: &Stage, kind: PayrollKind, rows: &[(String, i64, String)]) -> Result<PayrollRow> {
     let mut text = String::from("entitlement,beneficiary_id,payee_name,payee_account,amount,currency\n");
     for (entitlement, minor, account) in rows {
         text.push_str(&format!(
@@ -151,22 +135,20 @@ pub(super) async fn hand_in(
             minor % 100
         ));
     }
-    let file = folder.join("payroll.csv");
+    let file = stage.folder.join("payroll.csv");
     std::fs::write(&file, text)?;
     let declared =
         Total { payments: i64::try_from(rows.len())?, sum_minor: rows.iter().map(|(_, minor, _)| minor).sum() };
     let request = IntakeRequest {
         programme: "cash".to_owned(),
         cycle: "2026-11".to_owned(),
-        kind: PayrollKind::Payment,
+        kind,
         declared,
         pay_on: None,
         idempotency_key: None,
         file,
     };
-    let taken = engine.take_in(&people.maker, &request).await?;
-    ensure!(taken.accepted == declared, "the payroll was not taken in whole: {:?}", taken.refusal);
-    Ok(taken.id)
+    Ok(stage.at_the_door().take_in(&stage.people.maker, &request).await?)
 }
 
 /// Lets everything happen until the world comes to rest.
@@ -175,13 +157,13 @@ async fn play(stage: &mut Stage) -> Result<Vec<String>> {
     loop {
         let event = world.look().next();
         let Some(event) = event else { return Ok(vec!["the world stood still".to_owned()]) };
-        let may_rest = matches!(event, Event::Wake(_) | Event::Reply { .. } | Event::CallBack { .. });
+        let may_rest = matches!(event, Event::Wake(_) | Event::Reply { .. } | Event::CallBack { .. } | Event::Person);
         happen(stage, event).await?;
         let (now, events, quiet) = {
             let inner = world.look();
             (inner.now, inner.events, inner.is_quiet())
         };
-        if may_rest && quiet && stage.open_payments().await? == 0 {
+        if may_rest && quiet && stage.unfinished().await? == 0 {
             return Ok(Vec::new());
         }
         if events > EVENTS_MAX || now > MORNING + END_OF_TIME {
@@ -203,7 +185,7 @@ async fn happen(stage: &mut Stage, event: Event) -> Result<()> {
         Event::Start(worker) => stage.start(worker).await,
         Event::Sleep { worker, micros, suspended } => stage.sleep(worker, micros, suspended),
         Event::Rouse(worker) => stage.rouse(worker).await,
-        Event::Person => person(stage).await,
+        Event::Person => people::look_in(stage).await?,
         Event::Backup => slate::copy(&stage.store.db, false).await?,
         Event::Restore => restore(stage).await?,
         Event::Calm => world.look().storm = false,
@@ -229,35 +211,7 @@ async fn restore(stage: &mut Stage) -> Result<()> {
     stage.at_the_door().restored("bruno", None).await?;
     let mut inner = stage.world.look();
     inner.note(Rare::Restored);
+    inner.to_be_restored = false;
     inner.tell_returns_again();
     Ok(())
-}
-
-/// A person looks in from time to time: what was paused is looked at and let go on.
-async fn person(stage: &mut Stage) {
-    let later = {
-        let mut inner = stage.world.look();
-        for operator in &mut inner.operators {
-            operator.float_minor = i64::MAX / 4;
-        }
-        if inner.storm { inner.chance.between(300 * SECOND, HOUR / 2) } else { 6 * HOUR }
-    };
-    stage.world.look().after(later, Event::Person);
-    if !stage.is_up(DOOR) {
-        return;
-    }
-    let (engine, providers) = (stage.engine(DOOR), stage.terms.len());
-    let stop = {
-        let mut inner = stage.world.look();
-        (inner.storm && inner.chance.falls(150)).then(|| inner.chance.place(providers))
-    };
-    stage
-        .spawn(DOOR, async move {
-            for provider in 0..providers {
-                let reason = (stop == Some(provider)).then_some("looking at it");
-                // A person who meets an error tries again the next time.
-                let _ = engine.pause_provider(&provider_name(provider), reason).await;
-            }
-        })
-        .await;
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use paymaster_connectors::contract::Currency;
 
 use super::actor::{self, Actor, Phase};
@@ -19,8 +19,8 @@ use super::line::{Line, Terms};
 use super::rare::Rare;
 use super::world::{Event, HOUR, SECOND, World};
 use crate::clock::{Clock, Simulated};
-use crate::domain::id::{Batch, Id};
-use crate::engine::{Engine, Provider, Route};
+use crate::domain::id::{Batch, Id, Payroll};
+use crate::engine::{Actor as Person, Engine, Provider, Route};
 use crate::store::{Store, slate, weather};
 
 /// Workers that drive batches. One more process stands at the door and takes callbacks and people's words.
@@ -55,6 +55,13 @@ struct Process {
     stood_still: i64,
 }
 
+/// A maker and a checker.
+#[derive(Clone)]
+pub(super) struct People {
+    pub maker: Person,
+    pub checker: Person,
+}
+
 /// Everything that runs.
 pub(super) struct Stage {
     pub world: Arc<World>,
@@ -62,21 +69,27 @@ pub(super) struct Stage {
     pub terms: Vec<Terms>,
     pub currency: Currency,
     pub folder: PathBuf,
+    pub people: People,
     processes: Vec<Process>,
     tasks: BTreeMap<u64, Task>,
     last_task: u64,
 }
 
 impl Stage {
-    pub fn new(world: Arc<World>, store: Store, terms: Vec<Terms>, currency: Currency, folder: PathBuf) -> Self {
+    pub async fn open(world: Arc<World>, store: Store, terms: Vec<Terms>, folder: PathBuf) -> Result<Self> {
+        let currency = Currency::parse("KES").context("no KES")?;
+        let clock = Clock::Simulated(Arc::new(Simulated::new(world.look().now)));
+        let scope = Engine::new(store.afresh(), clock).tenant("sim").await?;
+        let [maker, checker] = ["amina", "bruno"].map(|person| Person { scope, person: person.to_owned() });
+        let people = People { maker, checker };
         let (processes, tasks, last_task) = (Vec::new(), BTreeMap::new(), 0);
-        let mut stage = Self { world, store, terms, currency, folder, processes, tasks, last_task };
+        let mut stage = Self { world, store, terms, currency, folder, people, processes, tasks, last_task };
         for worker in 0..=DOOR {
             // Workers begin when an event says so; the door is open from the start.
             let process = Process { alive: worker == DOOR, ..stage.process(worker) };
             stage.processes.push(process);
         }
-        stage
+        Ok(stage)
     }
 
     /// A process as it starts: nothing in its memory.
@@ -220,10 +233,19 @@ impl Stage {
         process.engine.clone()
     }
 
-    /// Payments that still wait for an end.
-    pub async fn open_payments(&self) -> Result<i64> {
+    /// A payroll that was taken in is approved and released.
+    pub async fn let_out(&self, id: Id<Payroll>) -> Result<()> {
+        let engine = self.at_the_door();
+        engine.submit_payroll(&self.people.maker, id).await?;
+        engine.approve_payroll(&self.people.checker, id).await?;
+        engine.release_payroll(&self.people.checker, id).await?;
+        Ok(())
+    }
+
+    /// Payments that still wait for an end, and exceptions that wait for a decision.
+    pub async fn unfinished(&self) -> Result<i64> {
         let mut tx = self.store.read().await?;
-        slate::open_payments(&mut tx).await
+        slate::unfinished(&mut tx).await
     }
 }
 

@@ -115,6 +115,14 @@ pub(super) struct Inner {
     pub parked: bool,
     /// Waits that ended without an answer; a call among them was given up.
     pub given_up: BTreeSet<u64>,
+    /// Calls of providers at our door that are being heard.
+    pub calls: u64,
+    /// Whether the database will go back to a backup.
+    pub to_be_restored: bool,
+    /// Payees who were credited more than once, net of returns.
+    pub paid_twice: u64,
+    /// Credits less returns by payee, whoever paid. Each is owed one payment.
+    net: BTreeMap<String, i64>,
     /// References that went out at least once, and when they first did.
     sent: BTreeMap<Reference, i64>,
     queue: BTreeMap<(i64, u64), Event>,
@@ -135,6 +143,10 @@ impl World {
                 hash: 0xcbf2_9ce4_8422_2325,
                 parked: false,
                 given_up: BTreeSet::new(),
+                calls: 0,
+                to_be_restored: false,
+                paid_twice: 0,
+                net: BTreeMap::new(),
                 sent: BTreeMap::new(),
                 queue: BTreeMap::new(),
                 waiters: BTreeMap::new(),
@@ -241,18 +253,37 @@ impl Inner {
         self.sent.get(&reference).copied()
     }
 
+    /// A provider has credited a payee.
+    pub fn credited(&mut self, asked: &Asked) {
+        let net = self.net.entry(payee(&asked.account)).or_default();
+        *net += asked.amount_minor;
+        if *net > asked.amount_minor {
+            self.paid_twice += 1;
+        }
+    }
+
+    /// A payee's bank has sent back.
+    pub fn taken_back(&mut self, asked: &Asked) {
+        *self.net.entry(payee(&asked.account)).or_default() -= asked.amount_minor;
+    }
+
     /// Whether anything but waiting workers is still to come.
     pub fn is_quiet(&self) -> bool {
         let waits = |event: &Event| {
             use Event::{Backup, Calm, Kill, Person, Rouse, Sleep, Start, Wake};
             matches!(event, Wake(_) | Person | Calm | Kill(_) | Start(_) | Rouse(_) | Sleep { .. } | Backup)
         };
-        self.queue.values().all(waits)
+        self.calls == 0 && self.queue.values().all(waits)
     }
 
     pub fn note(&mut self, what: Rare) {
         self.seen.note(what);
     }
+}
+
+/// Who is paid, at whichever provider the account is.
+fn payee(account: &str) -> String {
+    account.split('@').next().unwrap_or(account).to_owned()
 }
 
 /// Longest time anything travels. A provider's fence must be longer.

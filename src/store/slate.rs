@@ -1,10 +1,12 @@
 //! A database that is used again and again by simulations: wiped, and looked at from outside the engine.
 //! Deliberately not here: anything a service would ever call.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::db::{Db, Tx};
+use super::db::{Db, Row, Tx};
 use super::{Store, values};
+use crate::domain::batch::{BatchState, effective};
+use crate::domain::disbursement::State;
 
 /// Installation tag and look-up key of every simulated world, so that a seed gives the same references each time.
 const TAG: i64 = 77;
@@ -68,12 +70,42 @@ pub async fn next_due(tx: &mut Tx) -> Result<Option<i64>> {
     tx.one(sql, &[]).await?.maybe_int(0)
 }
 
-/// How many payments that were let go have neither an end nor a person who was told.
-pub async fn open_payments(tx: &mut Tx) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM disbursement d JOIN payroll p ON p.number = d.payroll WHERE d.state < 7 \
-               AND p.state IN ('released', 'completed') AND NOT EXISTS (SELECT 1 FROM exception x \
-               WHERE x.subject IN (d.number, d.batch) AND x.closed_at IS NULL)";
+/// How many payments that were let go have no end, and exceptions nobody has decided.
+pub async fn unfinished(tx: &mut Tx) -> Result<i64> {
+    let sql = "SELECT (SELECT COUNT(*) FROM disbursement d JOIN payroll p ON p.number = d.payroll WHERE d.state < 7 \
+               AND p.state IN ('released', 'completed')) + (SELECT COUNT(*) FROM exception WHERE closed_at IS NULL)";
     tx.one(sql, &[]).await?.int(0)
+}
+
+/// The newest generation of an entitlement.
+#[derive(Debug, Clone)]
+pub struct Newest {
+    /// Its number.
+    pub number: i64,
+    /// Its state as it counts.
+    pub state: State,
+    /// Which generation it is.
+    pub generation: i64,
+    /// Its sum.
+    pub amount_minor: i64,
+}
+
+/// The newest generation of every entitlement.
+pub async fn newest(tx: &mut Tx) -> Result<Vec<Newest>> {
+    let sql = "SELECT d.number, d.state, b.state, d.generation, d.amount_minor FROM disbursement d \
+               JOIN batch b ON b.number = d.batch WHERE NOT EXISTS (SELECT 1 FROM disbursement n \
+               WHERE n.identity = d.identity AND n.generation > d.generation) ORDER BY d.number";
+    let newest = |row: &Row| {
+        Ok(Newest { number: row.int(0)?, state: counted(row, 1)?, generation: row.int(3)?, amount_minor: row.int(4)? })
+    };
+    tx.rows(sql, &[]).await?.iter().map(newest).collect()
+}
+
+/// The state that counts, of a column with a payment's own and the next one with its batch's.
+fn counted(row: &Row, column: usize) -> Result<State> {
+    let own = State::from_code(row.int(column)?).context("a stored state is unknown")?;
+    let batch = BatchState::parse(&row.text(column + 1)?).context("a stored state of a batch is unknown")?;
+    Ok(effective(own, batch))
 }
 
 /// One disbursement as it ended.
@@ -83,45 +115,27 @@ pub struct End {
     pub number: i64,
     /// Its state's code.
     pub state: i64,
-    /// Its generation.
-    pub generation: i64,
-    /// Its sum.
-    pub amount_minor: i64,
-    /// Its payee, sealed.
-    pub sealed: Vec<u8>,
     /// Whether an end names evidence that is there.
     pub proven: bool,
-    /// Whether an exception about it is open.
-    pub contested: bool,
     /// Why it was rejected or returned.
     pub reason: Option<String>,
 }
 
 /// All disbursements.
 pub async fn ends(tx: &mut Tx) -> Result<Vec<End>> {
-    let sql = "SELECT d.number, d.state, d.generation, d.amount_minor, p.sealed, \
-               CASE WHEN e.number IS NULL THEN 0 ELSE 1 END, \
-               CASE WHEN EXISTS (SELECT 1 FROM exception x WHERE x.subject IN (d.number, d.batch) AND x.closed_at IS NULL) \
-               THEN 1 ELSE 0 END, r.code FROM disbursement d JOIN payee p ON p.number = d.number \
+    let sql = "SELECT d.number, d.state, CASE WHEN e.number IS NULL THEN 0 ELSE 1 END, r.code FROM disbursement d \
                LEFT JOIN evidence e ON e.number = d.end_evidence LEFT JOIN departure r ON r.disbursement = d.number \
                ORDER BY d.number";
-    let end = |row: &super::db::Row| {
-        Ok(End {
-            number: row.int(0)?,
-            state: row.int(1)?,
-            generation: row.int(2)?,
-            amount_minor: row.int(3)?,
-            sealed: row.bytes(4)?.to_vec(),
-            proven: row.int(5)? == 1,
-            contested: row.int(6)? == 1,
-            reason: row.maybe_text(7)?,
-        })
+    let end = |row: &Row| {
+        Ok(End { number: row.int(0)?, state: row.int(1)?, proven: row.int(2)? == 1, reason: row.maybe_text(3)? })
     };
     tx.rows(sql, &[]).await?.iter().map(end).collect()
 }
 
-/// The state of one disbursement, by number: its own, and its batch's name.
-pub async fn standing(tx: &mut Tx, number: i64) -> Result<Option<(i64, String)>> {
-    let sql = "SELECT d.state, b.state FROM disbursement d JOIN batch b ON b.number = d.batch WHERE d.number = $1";
-    tx.row(sql, values![number]).await?.map(|row| Ok((row.int(0)?, row.text(1)?))).transpose()
+/// The state of one disbursement as it counts, and whether a newer generation follows it.
+pub async fn standing(tx: &mut Tx, number: i64) -> Result<Option<(State, bool)>> {
+    let sql = "SELECT d.state, b.state, CASE WHEN EXISTS (SELECT 1 FROM disbursement n WHERE n.identity = d.identity \
+               AND n.generation > d.generation) THEN 1 ELSE 0 END \
+               FROM disbursement d JOIN batch b ON b.number = d.batch WHERE d.number = $1";
+    tx.row(sql, values![number]).await?.map(|row| Ok((counted(&row, 0)?, row.int(2)? == 1))).transpose()
 }

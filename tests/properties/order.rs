@@ -232,20 +232,22 @@ impl Doubt {
         rows.into_iter().map(|row| (row.shown.number, (row.state, told.contains(&row.shown.number)))).collect()
     }
 
-    /// The ledger has the money of every payment where the payment's state says.
+    /// The ledger has the money of every payment where the payment's state says, or in suspense while a person has to
+    /// look.
     async fn money_is_where_the_states_say(&self) {
         let ends = self.ends().await;
         let count = |wanted: fn(State) -> bool| {
-            i64::try_from(ends.values().filter(|(state, _)| wanted(*state)).count()).unwrap() * SUM_MINOR
+            i64::try_from(ends.values().filter(|(state, told)| !told && wanted(*state)).count()).unwrap() * SUM_MINOR
         };
+        let suspended = i64::try_from(ends.values().filter(|(_, told)| *told).count()).unwrap() * SUM_MINOR;
         let wanted = BTreeMap::from([
             (Account::Funding, -FUNDS_MINOR),
-            (Account::Available, FUNDS_MINOR - count(|state| state != State::Rejected)),
+            (Account::Available, FUNDS_MINOR - suspended - count(|state| state != State::Rejected)),
             (Account::Reserved, 0),
             (Account::InTransit, count(State::is_in_flight)),
             (Account::Paid, count(|state| state == State::Settled)),
             (Account::Returned, count(|state| state == State::Returned)),
-            (Account::Suspense, 0),
+            (Account::Suspense, suspended),
         ]);
         assert_eq!(balances(&self.world).await, wanted, "{ends:?}");
         self.world.verified().await;
