@@ -4,6 +4,7 @@
 //! worth something if the books hold, so each product round is verified before it counts.
 
 mod instant;
+mod recovery;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use paymaster_connectors::contract::Currency;
 use serde_json::json;
 use tokio::sync::watch;
 
+use recovery::Recovery;
+
 use super::said;
 use super::screen::Screen;
 use crate::clock::{Clock, random};
@@ -21,7 +24,7 @@ use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::engine::{Actor, CycleRequest, Engine, IntakeRequest, ProgrammeRequest, Provider, Route};
 use crate::jobs::{self, WorkTerms};
 use crate::sample::Sample;
-use crate::store::payroll::Total;
+use crate::store::payroll::{PayrollRow, Total};
 use crate::store::{Store, floor, meter};
 
 #[derive(Debug, Args)]
@@ -35,6 +38,12 @@ pub struct BenchArgs {
     /// Bad rows in a thousand
     #[arg(long, default_value_t = 0)]
     bad_per_mille: u32,
+    /// Also pay it with a worker that is killed half way, and print what that costs
+    #[arg(long)]
+    kill: bool,
+    /// What the worker that is killed runs
+    #[arg(long, hide = true)]
+    work_on: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,6 +55,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const HOT_PER_MILLE_MIN: i64 = 950;
 /// Longest time a round may take.
 const ROUND_MAX: Duration = Duration::from_secs(3_600);
+
+/// What is paid.
+struct Payroll<'a> {
+    file: &'a std::path::Path,
+    declared: Total,
+    currency: Currency,
+}
 
 /// One round's figures.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +80,9 @@ struct Round {
 
 /// Runs the benchmark.
 pub async fn run(args: BenchArgs, database_url: Option<String>) -> Result<()> {
+    if let Some(url) = &args.work_on {
+        return recovery::work_on(url).await;
+    }
     ensure!(args.rows > 0 && args.rounds > 0, "--rows and --rounds must be above 0");
     let screen = Screen { json: args.json };
     let run = format!("{:08x}", u32::from_be_bytes(random::<4>()?));
@@ -78,18 +97,22 @@ pub async fn run(args: BenchArgs, database_url: Option<String>) -> Result<()> {
     std::io::Write::flush(&mut out)?;
     drop(out);
     let declared = Total { payments: i64::try_from(declared.rows)?, sum_minor: declared.sum_minor };
-    let mut rounds = Vec::new();
+    let payroll = Payroll { file: &file, declared, currency };
+    let (mut rounds, mut recoveries) = (Vec::new(), Vec::new());
     let mut database = "";
     for number in 0..args.rounds {
         let mut round = Round::default();
         let name = |what: &str| format!("paymaster_bench_{run}_{number}_{what}");
         database = floor_round(&base, &name("floor"), declared.payments, &mut round).await?;
-        product_round(&base, &name("product"), (&file, declared, currency), &mut round).await?;
+        product_round(&base, &name("product"), &payroll, &mut round).await?;
         screen.line(format!("round {}: {}", number + 1, round.line()));
+        if args.kill {
+            recoveries.push(recovery::rounds(&base, &name("worker"), &payroll).await?);
+        }
         rounds.push(round);
     }
     std::fs::remove_dir_all(&folder)?;
-    tell(screen, &rounds, database, args.rows)
+    tell(screen, (&rounds, &recoveries), database, args.rows)
 }
 
 async fn floor_round(base: &str, name: &str, rows: i64, round: &mut Round) -> Result<&'static str> {
@@ -113,15 +136,10 @@ async fn timed(work: impl Future<Output = Result<()>>) -> Result<Duration> {
 }
 
 /// A house with one instant provider, a programme, a cycle, and money enough.
-async fn house(base: &str, name: &str, declared: Total, currency: Currency) -> Result<(Arc<Engine>, Actor, Actor)> {
-    let store = Store::open(&floor::fresh(base, name).await?, true).await?;
-    let mut engine = Engine::new(store, Clock::System);
-    engine.providers.push(Provider {
-        name: String::from("bench"),
-        routes: Route::parse("*@bench").into_iter().collect(),
-        connector: Box::new(instant::Instant::new()),
-        callback_secret: None,
-    });
+async fn house(url: &str, payroll: &Payroll<'_>) -> Result<(Arc<Engine>, Actor, Actor)> {
+    let (declared, currency) = (payroll.declared, payroll.currency);
+    let mut engine = Engine::new(Store::open(url, true).await?, Clock::System);
+    engine.providers.push(provider());
     let engine = Arc::new(engine);
     let scope = said(engine.tenant("bench").await)?;
     let [maker, checker] = ["maker", "checker"].map(|person| Actor { scope, person: person.to_owned() });
@@ -142,39 +160,54 @@ async fn house(base: &str, name: &str, declared: Total, currency: Currency) -> R
     Ok((engine, maker, checker))
 }
 
-async fn product_round(
-    base: &str,
-    name: &str,
-    payroll: (&std::path::Path, Total, Currency),
-    round: &mut Round,
-) -> Result<()> {
-    let (file, declared, currency) = payroll;
-    let (engine, maker, checker) = house(base, name, declared, currency).await?;
-    let scope = maker.scope;
-    let (stop, stopping) = watch::channel(false);
-    let working = tokio::spawn(jobs::run(
-        engine.clone(),
-        WorkTerms { sweep: Duration::from_millis(100), poll: Duration::from_millis(40), ..WorkTerms::default() },
-        stopping,
-    ));
-    floor::checkpoint(&engine.store).await;
-    let (wal_before, meter_before) = (floor::counted(&engine.store).await?, meter::read());
+fn provider() -> Provider {
+    Provider {
+        name: String::from("bench"),
+        routes: Route::parse("*@bench").into_iter().collect(),
+        connector: Box::new(instant::Instant::new()),
+        callback_secret: None,
+    }
+}
+
+fn work_terms() -> WorkTerms {
+    WorkTerms { sweep: Duration::from_millis(100), poll: Duration::from_millis(40), ..WorkTerms::default() }
+}
+
+/// Takes the payroll in and lets it go; also how long the intake took.
+async fn pay(
+    engine: &Engine,
+    (maker, checker): (&Actor, &Actor),
+    payroll: &Payroll<'_>,
+) -> Result<(PayrollRow, Duration)> {
     let began = Instant::now();
     let request = IntakeRequest {
         programme: String::from("bench"),
         cycle: String::from("c"),
         kind: PayrollKind::Payment,
-        declared,
+        declared: payroll.declared,
         pay_on: None,
         idempotency_key: None,
-        file: file.to_owned(),
+        file: payroll.file.to_owned(),
     };
-    let row = said(engine.take_in(&maker, &request).await)?;
+    let row = said(engine.take_in(maker, &request).await)?;
     ensure!(row.state == PayrollState::Draft, "refused: {:?}", row.refusal);
-    round.intake = began.elapsed();
-    said(engine.submit_payroll(&maker, row.id).await)?;
-    said(engine.approve_payroll(&checker, row.id).await)?;
-    said(engine.release_payroll(&checker, row.id).await)?;
+    let intake = began.elapsed();
+    said(engine.submit_payroll(maker, row.id).await)?;
+    said(engine.approve_payroll(checker, row.id).await)?;
+    said(engine.release_payroll(checker, row.id).await)?;
+    Ok((row, intake))
+}
+
+async fn product_round(base: &str, name: &str, payroll: &Payroll<'_>, round: &mut Round) -> Result<()> {
+    let (engine, maker, checker) = house(&floor::fresh(base, name).await?, payroll).await?;
+    let scope = maker.scope;
+    let (stop, stopping) = watch::channel(false);
+    let working = tokio::spawn(jobs::run(engine.clone(), work_terms(), stopping));
+    floor::checkpoint(&engine.store).await;
+    let (wal_before, meter_before) = (floor::counted(&engine.store).await?, meter::read());
+    let began = Instant::now();
+    let (row, intake) = pay(&engine, (&maker, &checker), payroll).await?;
+    round.intake = intake;
     while said(engine.payroll_state(&scope, row.id).await)? != PayrollState::Completed {
         ensure!(began.elapsed() < ROUND_MAX, "the payroll is stuck");
         tokio::time::sleep(LOOK_EVERY).await;
@@ -229,7 +262,7 @@ fn thousandths(value: u128) -> String {
     format!("{}.{:03}", value / 1_000, value % 1_000)
 }
 
-fn tell(screen: Screen, rounds: &[Round], database: &str, rows: u64) -> Result<()> {
+fn tell(screen: Screen, (rounds, recoveries): (&[Round], &[Recovery]), database: &str, rows: u64) -> Result<()> {
     let middle = |value: fn(&Round) -> Duration| median(rounds, value).unwrap_or_default();
     let (floor_load, floor_settle) = (middle(|round| round.floor_load), middle(|round| round.floor_settle));
     let (intake, whole) = (middle(|round| round.intake), middle(|round| round.whole));
@@ -244,6 +277,12 @@ fn tell(screen: Screen, rounds: &[Round], database: &str, rows: u64) -> Result<(
     screen.line(format!("{rows} rows on {database}, median of {} rounds", rounds.len()));
     screen.line(format!("  intake / floor              {}", thousandths(intake_ratio)));
     screen.line(format!("  whole payroll / floor       {}", thousandths(whole_ratio)));
+    let mut recovered: Vec<u128> = recoveries.iter().map(|one| ratio(one.killed, one.undisturbed)).collect();
+    recovered.sort_unstable();
+    let recovery_ratio = recovered.get(recovered.len() / 2).copied();
+    if let Some(recovery_ratio) = recovery_ratio {
+        screen.line(format!("  killed half way / not       {}", thousandths(recovery_ratio)));
+    }
     screen.line(format!("  floor load / yardstick      {}", thousandths(yardstick_ratio)));
     screen.line(format!(
         "  microseconds a payment      floor {} + {}, intake {}, whole {}",
@@ -268,6 +307,7 @@ fn tell(screen: Screen, rounds: &[Round], database: &str, rows: u64) -> Result<(
         screen.object(&json!({
             "rows": rows, "database": database, "rounds": rounds.len(),
             "intake_ratio": number(thousandths(intake_ratio))?, "whole_ratio": number(thousandths(whole_ratio))?,
+            "recovery_ratio": recovery_ratio.map(|ratio| number(thousandths(ratio))).transpose()?,
             "floor_to_yardstick": number(thousandths(yardstick_ratio))?,
             "floor_load_seconds": floor_load.as_secs_f64(), "floor_settle_seconds": floor_settle.as_secs_f64(),
             "intake_seconds": intake.as_secs_f64(), "whole_seconds": whole.as_secs_f64(),

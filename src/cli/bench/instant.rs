@@ -3,13 +3,14 @@
 use anyhow::Context;
 use async_trait::async_trait;
 use paymaster_connectors::contract::{
-    Batch, Connector, Dedupe, Failure, Finality, Gate, Message, Outcome, Profile, Reason, Report, Said, Source,
+    Batch, Connector, Dedupe, Failure, Finality, Gate, Instruction, Message, Outcome, Profile, Reason, Report, Said,
+    Source,
 };
 
 /// Payments in one batch.
 const ITEMS_MAX: u32 = 5_000;
 
-/// Settles every instruction in its reply, with a line of evidence for each.
+/// Settles every instruction in its reply, with a line of evidence for each; asked, it has settled everything.
 pub struct Instant {
     profile: Profile,
 }
@@ -48,17 +49,20 @@ impl Connector for Instant {
 
     async fn submit(&self, batch: &Batch, wire: &[u8], gate: &dyn Gate, said: &mut dyn Said) -> Result<(), Failure> {
         gate.pass(u32::try_from(batch.instructions.len()).unwrap_or(u32::MAX)).await?;
-        let settled = |one: &paymaster_connectors::contract::Instruction| Report {
-            amount: Some(one.amount),
-            ..Report::instruction(one.reference, Outcome::Settled)
-        };
-        let reports = batch.instructions.iter().map(settled).collect();
         let message = Message { source: Source::Reply, origin: String::from("bench"), bytes: wire.to_vec().into() };
-        let heard = said.say(message, reports).await.context("the engine cannot listen");
-        heard.map_err(|error| Failure::InDoubt(Reason::unknown("not_heard", format!("{error:#}"))))
+        hear(batch, message, said).await
     }
 
-    async fn inquire(&self, _batch: &Batch, _said: &mut dyn Said) -> Result<(), Failure> {
-        Ok(())
+    async fn inquire(&self, batch: &Batch, said: &mut dyn Said) -> Result<(), Failure> {
+        let message = Message { source: Source::Inquiry, origin: String::from("bench"), bytes: bytes::Bytes::new() };
+        hear(batch, message, said).await
     }
+}
+
+async fn hear(batch: &Batch, message: Message, said: &mut dyn Said) -> Result<(), Failure> {
+    let settled =
+        |one: &Instruction| Report { amount: Some(one.amount), ..Report::instruction(one.reference, Outcome::Settled) };
+    let reports = batch.instructions.iter().map(settled).collect();
+    let heard = said.say(message, reports).await.context("the engine cannot listen");
+    heard.map_err(|error| Failure::InDoubt(Reason::unknown("not_heard", format!("{error:#}"))))
 }
