@@ -107,7 +107,9 @@ pub async fn run(args: BenchArgs, database_url: Option<String>) -> Result<()> {
         product_round(&base, &name("product"), &payroll, &mut round).await?;
         screen.line(format!("round {}: {}", number + 1, round.line()));
         if args.kill {
-            recoveries.push(recovery::rounds(&base, &name("worker"), &payroll).await?);
+            let recovery = recovery::rounds(&base, &name("worker"), &payroll).await?;
+            screen.line(format!("round {}: {}", number + 1, recovery.line()));
+            recoveries.push(recovery);
         }
         rounds.push(round);
     }
@@ -233,9 +235,12 @@ async fn product_round(base: &str, name: &str, payroll: &Payroll<'_>, round: &mu
     floor::drop(base, name).await
 }
 
+fn seconds(time: Duration) -> String {
+    format!("{}.{:03} s", time.as_secs(), time.subsec_millis())
+}
+
 impl Round {
     fn line(&self) -> String {
-        let seconds = |time: Duration| format!("{}.{:03} s", time.as_secs(), time.subsec_millis());
         format!(
             "floor load {}, settle {}; product intake {}, whole {}",
             seconds(self.floor_load),
