@@ -185,7 +185,7 @@ pub async fn get(
 
 /// A reference of ours.
 pub(super) fn number(doors: &Doors, text: &str) -> Answer<Reference> {
-    let reference = Reference::parse(text).filter(|one| doors.engine.reference(one.number()) == *one);
+    let reference = doors.engine.own_reference(text);
     reference.ok_or_else(|| Error::unknown("disbursement_unknown", "there is no such disbursement"))
 }
 

@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use paymaster_connectors::contract::Reference;
 
 use super::{open, said};
 use crate::config::Config;
@@ -34,7 +33,7 @@ pub async fn run(command: DisbursementCommand, config: &Config) -> Result<()> {
     let (DisbursementCommand::Hold(args) | DisbursementCommand::Unhold(args) | DisbursementCommand::Cancel(args)) =
         &command;
     let (engine, actor) = open(config, &args.person).await?;
-    let reference = Reference::parse(&args.reference).filter(|one| engine.reference(one.number()) == *one);
+    let reference = engine.own_reference(&args.reference);
     let number = reference.with_context(|| format!("`{}` is no reference of ours", args.reference))?.number();
     match &command {
         DisbursementCommand::Hold(args) => said(engine.hold(&actor, number, &args.reason).await)?,

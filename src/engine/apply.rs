@@ -395,7 +395,7 @@ impl Work<'_> {
             // Money in suspense stays there, whatever is reported, until two persons decide.
             if !is_suspended {
                 let credit = if was_settled { Account::Paid } else { Account::InTransit };
-                let entry = self.entry(Account::of(to), credit, total.sum_minor, evidence);
+                let entry = Entry::of_batch(&self.batch, (Account::of(to), credit), total.sum_minor, Some(evidence));
                 ledger::post(tx, numbers.take()?, &entry, self.now).await?;
             }
             let subject = self.batch.id.number();
@@ -403,20 +403,6 @@ impl Work<'_> {
             notes::journal(tx, numbers.take()?, tenant, &fact, self.now).await?;
         }
         Ok(())
-    }
-
-    fn entry(&self, debit: Account, credit: Account, amount_minor: i64, evidence: i64) -> Entry<'_> {
-        Entry {
-            programme: self.batch.programme,
-            currency: self.batch.currency,
-            provider: &self.batch.provider,
-            debit,
-            credit,
-            amount_minor,
-            payroll: Some(self.batch.payroll.number()),
-            batch: Some(self.batch.id.number()),
-            evidence: Some(evidence),
-        }
     }
 
     fn count(&mut self, was_settled: bool, to: State, total: Total) -> Result<()> {

@@ -146,7 +146,8 @@ impl Engine {
         let (payroll, now) = (ejection.payroll, self.clock.now());
         if payroll.released_at.is_some() && left.sum_minor > 0 {
             let accounts = (Account::Available, Account::Reserved);
-            ledger::post(tx, numbers.take()?, &moved(row, accounts, left.sum_minor, ejection.evidence), now).await?;
+            ledger::post(tx, numbers.take()?, &Entry::of_batch(row, accounts, left.sum_minor, ejection.evidence), now)
+                .await?;
         }
         if payroll.released_at.is_none() && left.payments > 0 {
             let (hash, _) = super::release::content(tx, row.payroll).await?;
@@ -237,26 +238,6 @@ impl Engine {
             batch::save(tx, row).await?;
         }
         Ok(())
-    }
-}
-
-/// A line of the ledger about a batch.
-pub(super) fn moved(
-    row: &BatchRow,
-    (debit, credit): (Account, Account),
-    amount_minor: i64,
-    evidence: Option<i64>,
-) -> Entry<'_> {
-    Entry {
-        programme: row.programme,
-        currency: row.currency,
-        provider: &row.provider,
-        debit,
-        credit,
-        amount_minor,
-        payroll: Some(row.payroll.number()),
-        batch: Some(row.id.number()),
-        evidence,
     }
 }
 

@@ -136,6 +136,11 @@ impl Engine {
     pub fn reference(&self, number: i64) -> Reference {
         Reference::new(number, self.store.tag)
     }
+
+    /// A reference that this installation gave, read.
+    pub fn own_reference(&self, text: &str) -> Option<Reference> {
+        Reference::parse(text).filter(|one| self.reference(one.number()) == *one)
+    }
 }
 
 /// Who asks.

@@ -164,7 +164,7 @@ impl Engine {
         numbers: &mut Numbers,
         now: i64,
     ) -> Result<()> {
-        let entry = transfer(row, Account::InTransit, Account::Reserved, row.open.sum_minor);
+        let entry = Entry::of_batch(row, (Account::InTransit, Account::Reserved), row.open.sum_minor, row.wire);
         ledger::post(tx, numbers.take()?, &entry, now).await
     }
 
@@ -320,7 +320,7 @@ impl Engine {
             return Ok(());
         }
         let sum = left.iter().map(|member| member.amount_minor).sum();
-        let entry = transfer(row, Account::Reserved, Account::InTransit, sum);
+        let entry = Entry::of_batch(row, (Account::Reserved, Account::InTransit), sum, row.wire);
         ledger::post(tx, numbers.take()?, &entry, now).await?;
         if gone.is_empty() {
             row.state = BatchState::Sealed;
@@ -412,20 +412,6 @@ fn refused(sent: &Result<(), Failure>) -> Option<Reason> {
 /// A refusal that says nothing was executed; one that does not is a doubt.
 fn conclusive(reason: &Reason) -> bool {
     !matches!(reason.class, ReasonClass::Unknown | ReasonClass::Duplicate)
-}
-
-fn transfer(row: &BatchRow, debit: Account, credit: Account, amount_minor: i64) -> Entry<'_> {
-    Entry {
-        programme: row.programme,
-        currency: row.currency,
-        provider: &row.provider,
-        debit,
-        credit,
-        amount_minor,
-        payroll: Some(row.payroll.number()),
-        batch: Some(row.id.number()),
-        evidence: row.wire,
-    }
 }
 
 /// Rows that were held or withdrawn before anything left are not what the batch sends.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use paymaster_connectors::contract::Currency;
 
+use super::batch::BatchRow;
 use super::db::Tx;
 use super::{Scope, values};
 use crate::domain::disbursement::State;
@@ -93,6 +94,28 @@ pub struct Entry<'a> {
     pub batch: Option<i64>,
     /// On which evidence.
     pub evidence: Option<i64>,
+}
+
+impl<'a> Entry<'a> {
+    /// A line about a batch: `(debit, credit)`, how much, on which evidence.
+    pub fn of_batch(
+        row: &'a BatchRow,
+        (debit, credit): (Account, Account),
+        amount_minor: i64,
+        evidence: Option<i64>,
+    ) -> Self {
+        Self {
+            programme: row.programme,
+            currency: row.currency,
+            provider: &row.provider,
+            debit,
+            credit,
+            amount_minor,
+            payroll: Some(row.payroll.number()),
+            batch: Some(row.id.number()),
+            evidence,
+        }
+    }
 }
 
 /// Posts one line. Lines that touch `Available` also change the guarded row; posting more than is there fails.

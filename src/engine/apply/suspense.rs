@@ -13,7 +13,7 @@ use crate::domain::disbursement::{Move, State, step};
 use crate::domain::exception::{Matter, RETURNED_TWICE, matter};
 use crate::domain::id::{Id, Programme};
 use crate::store::db::Tx;
-use crate::store::ledger::{self, Account};
+use crate::store::ledger::{self, Account, Entry};
 use crate::store::{Numbers, disbursement};
 
 impl Work<'_> {
@@ -71,7 +71,7 @@ impl Work<'_> {
         for (account, (sum, all)) in from {
             let account = covering(tx, self.batch.programme, account, sum).await?;
             let evidence = self.exceptions.iter().find(|(_, subject, _)| all.contains(subject)).map_or(0, |one| one.2);
-            let entry = self.entry(Account::Suspense, account, sum, evidence);
+            let entry = Entry::of_batch(&self.batch, (Account::Suspense, account), sum, Some(evidence));
             ledger::post(tx, numbers.take()?, &entry, self.now).await?;
             for number in &all {
                 if let Some(row) = self.rows.get_mut(number) {

@@ -14,7 +14,7 @@ use crate::domain::exception::{Decision, Matter, matter, way};
 use crate::domain::id::{Evidence, Id};
 use crate::engine::apply::suspense::covering;
 use crate::engine::apply::tell::publish_ends;
-use crate::engine::hold::{EJECTION_NUMBERS, Ejection, less, moved};
+use crate::engine::hold::{EJECTION_NUMBERS, Ejection, less};
 use crate::engine::submit::content_hash;
 use crate::engine::{Actor, Engine, Outcome, RefusedKind, refused};
 use crate::store::Numbers;
@@ -24,7 +24,7 @@ use crate::store::disbursement::{self, Departure, Ends, Member};
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::exception::{self, Proposal};
 use crate::store::generation::{self, Place};
-use crate::store::ledger::{self, Account};
+use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, ExceptionRow, Fact};
 use crate::store::payroll::{PayrollRow, Total};
 
@@ -287,7 +287,7 @@ impl Ruling<'_> {
         }
         for ((debit, credit), sum) in sums {
             let credit = covering(tx, row.programme, credit, sum).await?;
-            let entry = moved(row, (debit, credit), sum, Some(evidence.number()));
+            let entry = Entry::of_batch(row, (debit, credit), sum, Some(evidence.number()));
             ledger::post(tx, numbers.take()?, &entry, self.now).await?;
         }
         Ok(())

@@ -6,7 +6,7 @@
 use anyhow::Context;
 use serde_json::json;
 
-use super::{EJECTION_NUMBERS, Ejection, moved, too_late};
+use super::{EJECTION_NUMBERS, Ejection, too_late};
 use crate::domain::batch::{BatchState, effective};
 use crate::domain::disbursement::{Move, State, step};
 use crate::domain::id::{Evidence, Id};
@@ -18,7 +18,7 @@ use crate::store::db::Tx;
 use crate::store::disbursement;
 use crate::store::evidence::{self, NewEvidence};
 use crate::store::generation::{self, Place};
-use crate::store::ledger::{self, Account};
+use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, Fact};
 use crate::store::payroll::{self, PayrollRow, Total};
 use crate::store::{Numbers, exception};
@@ -95,7 +95,7 @@ impl Engine {
                 let text = format!("{} minor units are needed and {available} are available", place.amount_minor);
                 return refused(RefusedKind::Conflict, "funds_short", text);
             }
-            let entry = moved(&fresh, (Account::Reserved, Account::Available), place.amount_minor, None);
+            let entry = Entry::of_batch(&fresh, (Account::Reserved, Account::Available), place.amount_minor, None);
             ledger::post(&mut tx, numbers.take()?, &entry, now).await?;
         } else {
             let (hash, _) = crate::engine::release::content(&mut tx, payroll.id).await?;
