@@ -4,7 +4,10 @@
 
 pub mod contract;
 pub mod http;
+pub mod iso20022;
 pub mod mobile_money;
+pub mod mt940;
+pub mod reading;
 pub mod registry;
 pub mod sandbox;
 

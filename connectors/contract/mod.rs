@@ -7,6 +7,7 @@ mod money;
 mod profile;
 mod reference;
 mod report;
+mod statement;
 
 use async_trait::async_trait;
 
@@ -14,6 +15,10 @@ pub use money::{AmountError, Currency, Money};
 pub use profile::{CallbackTrust, Dedupe, Finality, Inquiry, Profile, Silence};
 pub use reference::{REFERENCE_CHARS, Reference};
 pub use report::{About, Ask, Callback, Message, Outcome, Reason, ReasonClass, Received, Report, Source};
+pub use statement::{
+    Balance, BatchTotal, Check, Direction, Entry, EntryDetail, EntryFault, EntryKind, EntryStatus, StatementEnd,
+    StatementHead, StatementKind, StatementSink,
+};
 
 /// One sum for one payee inside a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

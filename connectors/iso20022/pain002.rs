@@ -1,0 +1,395 @@
+//! Reads `pain.002`, any version, as a stream of reports: rows first, then their payment information, then the
+//! group, so that what speaks for "all others" comes after those who were spoken of.
+//! Deliberately not here: judging. A late rejection after an acceptance is one more report, and the engine decides.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+
+use super::camt::{account_id, amount, one_of};
+use super::parts::push_text;
+use super::reasons;
+use super::xml::{MessageKind, Xml};
+use crate::contract::{Money, Outcome, Reason, ReasonClass, Reference, Report};
+use crate::reading::{Amounts, BadValue, ReadError, decimal};
+
+const KINDS: &[MessageKind] = &[MessageKind { name: "pain.002.001.", root: "CstmrPmtStsRpt" }];
+/// What a bank writes where it could not read our name for the file.
+const NOT_PROVIDED: &str = "NOTPROVIDED";
+/// Statuses that say no more than that the bank has it or works on it, and those that need a profile's word to
+/// say more.
+const UNDER_WAY: [&str; 13] =
+    ["RCVD", "ACTC", "ACCP", "ACFC", "ACSP", "ACSC", "ACCC", "ACWC", "ACWP", "PATC", "PDNG", "PRES", "ACPT"];
+
+/// What not being listed means in a file whose group or payment information has a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unlisted {
+    /// At most that the bank has the file: no payment settles without being named.
+    #[default]
+    ProvesNothing,
+    /// By written agreement the upper status holds for every payment not named: banks that list only rejections,
+    /// or only the group.
+    Inherits,
+}
+
+/// How one bank's status reports are to be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StatusProfile {
+    /// Statuses that by contract mean that the money has arrived, such as `ACSC`. Without any, none does.
+    pub settled_by: Vec<String>,
+    /// What silence means.
+    pub silence: Unlisted,
+    /// The bank's own reason codes, each with the name of a class.
+    pub reasons: BTreeMap<String, String>,
+}
+
+impl StatusProfile {
+    /// Refuses a profile that names what does not exist.
+    pub fn check(&self) -> Result<(), String> {
+        let known = |code: &String| UNDER_WAY.contains(&code.as_str()) && !matches!(code.as_str(), "RCVD" | "PDNG");
+        if let Some(code) = self.settled_by.iter().find(|code| !known(code)) {
+            return Err(format!("settled_by: `{code}` is no status that can settle"));
+        }
+        match self.reasons.iter().find(|(_, class)| ReasonClass::parse(class).is_none()) {
+            Some((code, class)) => Err(format!("reasons.{code}: there is no class `{class}`")),
+            None => Ok(()),
+        }
+    }
+
+    fn class(&self, code: &str) -> Option<ReasonClass> {
+        self.reasons.get(code).and_then(|name| ReasonClass::parse(name)).or_else(|| reasons::class(code))
+    }
+}
+
+/// Which file of ours a status report speaks about. Counts and sums are the bank's; compare them with ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatusHead {
+    /// The bank's name for the report.
+    pub message_id: String,
+    /// Our name for the file; `None` when the bank could not tell.
+    pub original_message_id: Option<String>,
+    /// What kind of message ours was, such as `pain.001.001.09`.
+    pub original_kind: String,
+    /// Payments in our file.
+    pub original_count: Option<u64>,
+    /// Control sum of our file.
+    pub original_sum: Option<Decimal>,
+}
+
+/// How high in our file a status stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The whole file.
+    Group,
+    /// One group of payments of the file.
+    PaymentInformation,
+    /// One payment.
+    Payment,
+}
+
+/// One status of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusLine {
+    /// How high it stands.
+    pub level: Level,
+    /// Our name for the group of payments it stands in; empty at group level.
+    pub payment_information_id: String,
+    /// The payment as the bank names it; empty above.
+    pub end_to_end_id: String,
+    /// The status as written, or the one it inherits.
+    pub status: String,
+    /// The payee's account as the bank writes it, without a scheme; compare it with ours.
+    pub payee_account: String,
+    /// What it comes to; `None` where it proves nothing.
+    pub report: Option<Report>,
+    /// What somebody has to look at: a stable code and a text.
+    pub alarm: Option<Alarm>,
+}
+
+/// Something that nobody foresaw; it never ends a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Stable lower-case code.
+    pub code: &'static str,
+    /// For people.
+    pub text: String,
+}
+
+/// Where the statuses of a file go. An error stops the reading.
+pub trait StatusSink {
+    /// The file begins. Called once, before any line.
+    fn head(&mut self, head: &StatusHead) -> anyhow::Result<()>;
+    /// One status.
+    fn line(&mut self, line: StatusLine) -> anyhow::Result<()>;
+}
+
+/// A status with its reason, as one level states it.
+#[derive(Debug, Clone, Default)]
+struct Stated {
+    status: String,
+    reason: String,
+    text: String,
+}
+
+/// Reads one file into `sink`.
+pub fn read(from: impl BufRead, profile: &StatusProfile, sink: &mut dyn StatusSink) -> Result<(), ReadError> {
+    let mut xml = Xml::new(from);
+    xml.open(KINDS)?;
+    let mut head = StatusHead::default();
+    let mut reading = Reading { profile, sink, group: None, amounts: Amounts::default() };
+    while let Some(name) = xml.child()? {
+        match name {
+            b"GrpHdr" => group_header(&mut xml, &mut head)?,
+            b"OrgnlGrpInfAndSts" => {
+                let group = original_group(&mut xml, &mut head)?;
+                reading.sink.head(&head).map_err(ReadError::Stopped)?;
+                reading.group = Some(group);
+            }
+            b"OrgnlPmtInfAndSts" if reading.group.is_some() => reading.payment_information(&mut xml)?,
+            b"OrgnlPmtInfAndSts" => return Err(xml.unreadable("no_original", "the file does not say what it is about")),
+            _ => xml.skip()?,
+        }
+    }
+    let Some(group) = reading.group.take() else {
+        return Err(xml.unreadable("no_original", "the file does not say what it is about"));
+    };
+    xml.finish()?;
+    reading.level(Level::Group, "", &group)
+}
+
+fn group_header<R: BufRead>(xml: &mut Xml<R>, head: &mut StatusHead) -> Result<(), ReadError> {
+    while let Some(name) = xml.child()? {
+        match name {
+            b"MsgId" => xml.text_into(&mut head.message_id)?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(())
+}
+
+fn original_group<R: BufRead>(xml: &mut Xml<R>, head: &mut StatusHead) -> Result<Stated, ReadError> {
+    let mut group = Stated::default();
+    while let Some(name) = xml.child()? {
+        match name {
+            b"OrgnlMsgId" => {
+                let id = xml.text()?;
+                head.original_message_id = (!id.is_empty() && id != NOT_PROVIDED).then(|| id.to_owned());
+            }
+            b"OrgnlMsgNmId" => xml.text_into(&mut head.original_kind)?,
+            b"OrgnlNbOfTxs" => head.original_count = xml.text()?.parse().ok(),
+            b"OrgnlCtrlSum" => head.original_sum = decimal(xml.text()?).ok(),
+            b"GrpSts" => xml.text_into(&mut group.status)?,
+            b"StsRsnInf" => reason(xml, &mut group)?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(group)
+}
+
+/// The first coded reason counts; texts are gathered.
+fn reason<R: BufRead>(xml: &mut Xml<R>, stated: &mut Stated) -> Result<(), ReadError> {
+    while let Some(name) = xml.child()? {
+        match name {
+            b"Rsn" if stated.reason.is_empty() => one_of(xml, &mut stated.reason)?,
+            b"AddtlInf" => push_text(&mut stated.text, xml.text()?),
+            _ => xml.skip()?,
+        }
+    }
+    Ok(())
+}
+
+struct Reading<'a> {
+    profile: &'a StatusProfile,
+    sink: &'a mut dyn StatusSink,
+    group: Option<Stated>,
+    amounts: Amounts,
+}
+
+/// What stands about one payment.
+#[derive(Default)]
+struct Row {
+    stated: Stated,
+    instruction_id: String,
+    end_to_end_id: String,
+    bank_reference: String,
+    payee_account: String,
+    amount: Option<Result<Money, BadValue>>,
+}
+
+impl Reading<'_> {
+    fn payment_information<R: BufRead>(&mut self, xml: &mut Xml<R>) -> Result<(), ReadError> {
+        let mut id = String::new();
+        let mut own = Stated::default();
+        while let Some(name) = xml.child()? {
+            match name {
+                b"OrgnlPmtInfId" => xml.text_into(&mut id)?,
+                b"PmtInfSts" => xml.text_into(&mut own.status)?,
+                b"StsRsnInf" => reason(xml, &mut own)?,
+                b"TxInfAndSts" => {
+                    let row = row(xml, &mut self.amounts)?;
+                    self.row(&id, &own, row)?;
+                }
+                _ => xml.skip()?,
+            }
+        }
+        self.level(Level::PaymentInformation, &id, &own)
+    }
+
+    /// Reports one payment; what it does not state comes from above.
+    fn row(&mut self, payment_information_id: &str, above: &Stated, row: Row) -> Result<(), ReadError> {
+        let group = self.group.as_ref();
+        let uppers = [Some(above), group].into_iter().flatten();
+        let inherited = uppers.clone().find(|upper| !upper.status.is_empty());
+        let mut stated = row.stated;
+        if stated.status.is_empty() {
+            stated.status = inherited.map(|upper| upper.status.clone()).unwrap_or_default();
+        }
+        if stated.reason.is_empty()
+            && let Some(upper) = uppers.clone().find(|upper| upper.status == stated.status && !upper.reason.is_empty())
+        {
+            stated.reason.clone_from(&upper.reason);
+        }
+        let (outcome, mut alarm) = self.outcome(&stated);
+        let is_rejected = stated.status == "RJCT";
+        if !is_rejected && uppers.clone().any(|upper| upper.status == "RJCT") {
+            alarm = Some(Alarm { code: "contradicts_group", text: stated.status.clone() });
+        }
+        let reference = Reference::parse(&row.end_to_end_id).or_else(|| Reference::parse(&row.instruction_id));
+        let mut report = reference.zip(outcome).map(|(reference, outcome)| Report::instruction(reference, outcome));
+        if reference.is_none() {
+            alarm = Some(Alarm { code: "unknown_reference", text: row.end_to_end_id.clone() });
+        }
+        match row.amount {
+            Some(Err(bad)) => {
+                alarm = Some(Alarm { code: bad.code, text: bad.text });
+                report = None;
+            }
+            Some(Ok(money)) => report = report.map(|report| Report { amount: Some(money), ..report }),
+            None => {}
+        }
+        if let Some(report) = &mut report {
+            report.provider_reference = Some(row.bank_reference).filter(|name| !name.is_empty());
+        }
+        let line = StatusLine {
+            level: Level::Payment,
+            payment_information_id: payment_information_id.to_owned(),
+            end_to_end_id: row.end_to_end_id,
+            status: stated.status,
+            payee_account: row.payee_account,
+            report,
+            alarm,
+        };
+        self.sink.line(line).map_err(ReadError::Stopped)
+    }
+
+    /// Reports what a level above the payments says of all that were not named.
+    fn level(&mut self, level: Level, id: &str, stated: &Stated) -> Result<(), ReadError> {
+        if stated.status.is_empty() {
+            return Ok(());
+        }
+        let inherits = self.profile.silence == Unlisted::Inherits;
+        let (outcome, alarm) = match stated.status.as_str() {
+            // Some are accepted and some are not: who was not named is one of either.
+            "PART" => (inherits.then_some(Outcome::Accepted), None),
+            _ => self.outcome(stated),
+        };
+        let outcome = match outcome {
+            Some(Outcome::Settled) if !inherits => Some(Outcome::Accepted),
+            outcome => outcome,
+        };
+        let line = StatusLine {
+            level,
+            payment_information_id: id.to_owned(),
+            end_to_end_id: String::new(),
+            status: stated.status.clone(),
+            payee_account: String::new(),
+            report: outcome.map(Report::batch),
+            alarm,
+        };
+        self.sink.line(line).map_err(ReadError::Stopped)
+    }
+
+    /// What a status comes to. Only a status that the profile names settles, only a rejection whose reason
+    /// somebody mapped rejects, and a word nobody knows leaves the payment as it is.
+    fn outcome(&self, stated: &Stated) -> (Option<Outcome>, Option<Alarm>) {
+        let status = stated.status.as_str();
+        if status == "RJCT" {
+            return self.rejected(stated);
+        }
+        if self.profile.settled_by.iter().any(|code| code == status) {
+            return (Some(Outcome::Settled), None);
+        }
+        if UNDER_WAY.contains(&status) {
+            return (Some(Outcome::Accepted), None);
+        }
+        let code = match status {
+            "" => "no_status",
+            "CANC" => "cancelled",
+            "BLCK" => "blocked",
+            _ => "unknown_status",
+        };
+        (None, Some(Alarm { code, text: status.to_owned() }))
+    }
+
+    fn rejected(&self, stated: &Stated) -> (Option<Outcome>, Option<Alarm>) {
+        let code = &stated.reason;
+        if code.is_empty() {
+            // The bank says plainly that it did not execute, and not why.
+            let reason = Reason::new(ReasonClass::NotExecuted, "unstated", &stated.text);
+            return (Some(Outcome::Rejected(reason)), None);
+        }
+        match self.profile.class(code) {
+            Some(class) => {
+                let reason = Reason::new(class, code.to_ascii_lowercase(), &stated.text);
+                (Some(Outcome::Rejected(reason)), None)
+            }
+            None => (None, Some(Alarm { code: "unknown_reason", text: code.clone() })),
+        }
+    }
+}
+
+fn row<R: BufRead>(xml: &mut Xml<R>, amounts: &mut Amounts) -> Result<Row, ReadError> {
+    let mut row = Row::default();
+    while let Some(name) = xml.child()? {
+        match name {
+            b"OrgnlInstrId" => xml.text_into(&mut row.instruction_id)?,
+            b"OrgnlEndToEndId" => xml.text_into(&mut row.end_to_end_id)?,
+            b"TxSts" => xml.text_into(&mut row.stated.status)?,
+            b"StsRsnInf" => reason(xml, &mut row.stated)?,
+            b"AcctSvcrRef" => xml.text_into(&mut row.bank_reference)?,
+            b"OrgnlTxRef" => original(xml, &mut row, amounts)?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(row)
+}
+
+/// What the bank repeats of our payment.
+fn original<R: BufRead>(xml: &mut Xml<R>, row: &mut Row, amounts: &mut Amounts) -> Result<(), ReadError> {
+    while let Some(name) = xml.child()? {
+        match name {
+            b"Amt" => {
+                while let Some(name) = xml.child()? {
+                    match name {
+                        b"InstdAmt" => row.amount = Some(amount(xml, amounts)?),
+                        _ => xml.skip()?,
+                    }
+                }
+            }
+            b"CdtrAcct" => {
+                while let Some(name) = xml.child()? {
+                    match name {
+                        b"Id" => account_id(xml, &mut row.payee_account)?,
+                        _ => xml.skip()?,
+                    }
+                }
+            }
+            _ => xml.skip()?,
+        }
+    }
+    Ok(())
+}
