@@ -5,6 +5,8 @@
 pub mod contract;
 pub mod http;
 pub mod iso20022;
+#[cfg(test)]
+mod kept;
 pub mod mobile_money;
 pub mod mt940;
 pub mod reading;

@@ -20,7 +20,7 @@ pub enum Charset {
 const SIGNS: &[u8] = b"/-?:().,'+";
 
 fn is_latin(c: char) -> bool {
-    c == ' ' || c.is_ascii_alphanumeric() || u8::try_from(c).is_ok_and(|byte| SIGNS.contains(&byte))
+    u8::try_from(c).is_ok_and(|byte| READY[usize::from(byte)])
 }
 
 impl Charset {
@@ -28,6 +28,9 @@ impl Charset {
     /// `chars_max` characters. Empty when nothing of it can be written.
     pub fn write(self, text: &str, chars_max: usize, slot: &mut String) {
         slot.clear();
+        if is_ready(text, chars_max) {
+            return slot.push_str(text);
+        }
         let mut written = Written { slot, left: chars_max, last: ' ' };
         for c in text.chars() {
             match self {
@@ -45,6 +48,32 @@ impl Charset {
         slot.truncate(slot.trim_end().len());
     }
 }
+
+/// Whether a text is as it should be in either set, as most are.
+fn is_ready(text: &str, chars_max: usize) -> bool {
+    text.len() <= chars_max
+        && text.bytes().all(|byte| READY[usize::from(byte)])
+        && !text.starts_with([' ', '/'])
+        && !text.ends_with(' ')
+        && !text.contains("  ")
+        && !text.contains("//")
+}
+
+/// The bytes of the basic set.
+const READY: [bool; 256] = {
+    let mut ready = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        ready[byte as usize] = byte == b' ' || byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut sign = 0;
+    while sign < SIGNS.len() {
+        ready[SIGNS[sign] as usize] = true;
+        sign += 1;
+    }
+    ready
+};
 
 /// The nearest sign of the set.
 fn near(c: char) -> char {

@@ -32,14 +32,38 @@ impl Form {
         &self.pieces
     }
 
-    /// Adds the form to `out` with its blanks filled in, in order. A blank without a value stays empty.
-    pub fn fill<'a>(&self, values: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
-        let mut values = values.into_iter();
-        for (index, piece) in self.pieces.iter().enumerate() {
-            if index > 0 {
-                out.extend_from_slice(escape(values.next().unwrap_or_default()).as_bytes());
-            }
-            out.extend_from_slice(piece);
+    /// Begins a copy at the end of `out`; its blanks are filled in one after another.
+    pub fn copy<'a>(&'a self, out: &'a mut Vec<u8>) -> Copy<'a> {
+        Copy { pieces: self.pieces.iter(), out }
+    }
+}
+
+/// A form that is being filled in.
+pub struct Copy<'a> {
+    pieces: std::slice::Iter<'a, Vec<u8>>,
+    out: &'a mut Vec<u8>,
+}
+
+impl Copy<'_> {
+    /// Fills in a value that has nothing to escape: letters, digits, a full stop.
+    pub fn plain(&mut self, value: &str) {
+        self.piece();
+        self.out.extend_from_slice(value.as_bytes());
+    }
+
+    /// Fills in any value.
+    pub fn text(&mut self, value: &str) {
+        self.plain(&escape(value));
+    }
+
+    /// What stands after the last blank.
+    pub fn end(mut self) {
+        self.piece();
+    }
+
+    fn piece(&mut self) {
+        if let Some(piece) = self.pieces.next() {
+            self.out.extend_from_slice(piece);
         }
     }
 }
@@ -81,8 +105,11 @@ mod tests {
                 leaf_if(paper, "E", None)
             })
         });
-        let mut out = b"before".to_vec();
-        form.unwrap().fill(["a<b", "&"], &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "before<A><B>a&lt;b</B><C><D>&amp;</D></C></A>");
+        let (form, mut out) = (form.unwrap(), b"before".to_vec());
+        let mut copy = form.copy(&mut out);
+        copy.plain("a.b");
+        copy.text("<&");
+        copy.end();
+        assert_eq!(String::from_utf8(out).unwrap(), "before<A><B>a.b</B><C><D>&lt;&amp;</D></C></A>");
     }
 }

@@ -107,7 +107,7 @@ pub fn encode(profile: &BankProfile, order: &Order<'_>) -> Result<Vec<u8>, Write
 }
 
 /// Reads written bytes back and compares every payment, the counts and the control sums with the order.
-/// What was written by [`write`] must pass here before it leaves.
+/// What was written by [`write()`] must pass here before it leaves.
 pub fn check(order: &Order<'_>, bytes: impl io::BufRead) -> Result<Totals, WriteError> {
     compare(order.batch, &message_id(order.batch), bytes)
 }
@@ -279,16 +279,22 @@ impl<'a> Lines<'a> {
         self.amount.clear();
         write!(self.amount, "{}", instruction.amount.decimal()).map_err(|_| io::Error::other("no amount"))?;
         let reference = instruction.reference;
-        let uetr = match self.profile.version {
-            Version::V09 => Some(&*reference.uuid().hyphenated().encode_lower(&mut self.uetr)),
-            Version::V03 => None,
-        };
-        let agent = Some(self.agent.as_str()).filter(|agent| !agent.is_empty());
-        let text = Some(self.text.as_str()).filter(|text| !text.is_empty());
-        let values = [Some(reference.as_str()), Some(reference.as_str()), uetr, Some(&self.amount), agent];
-        let values = values.into_iter().chain([Some(self.name.as_str()), Some(account), text]);
-        let form = &self.forms[usize::from(is_iban)][usize::from(text.is_some())];
-        form.fill(values.flatten(), &mut self.bytes);
+        let mut copy = self.forms[usize::from(is_iban)][usize::from(!self.text.is_empty())].copy(&mut self.bytes);
+        copy.plain(reference.as_str());
+        copy.plain(reference.as_str());
+        if self.profile.writes_uetr() {
+            copy.plain(reference.uuid().hyphenated().encode_lower(&mut self.uetr));
+        }
+        copy.plain(&self.amount);
+        if self.profile.payee_agent != PayeeAgent::None {
+            copy.plain(&self.agent);
+        }
+        copy.text(&self.name);
+        copy.plain(account);
+        if !self.text.is_empty() {
+            copy.text(&self.text);
+        }
+        copy.end();
         Ok(())
     }
 
@@ -334,7 +340,7 @@ fn payment(
         branch(paper, "PmtId", |paper| {
             leaf(paper, "InstrId", BLANK)?;
             leaf(paper, "EndToEndId", BLANK)?;
-            leaf_if(paper, "UETR", (profile.version == Version::V09).then_some(BLANK))
+            leaf_if(paper, "UETR", profile.writes_uetr().then_some(BLANK))
         })?;
         branch(paper, "Amt", |paper| {
             let amount = paper.create_element("InstdAmt").with_attribute(("Ccy", currency.code()));

@@ -23,6 +23,9 @@ const NOT_PROVIDED: &str = "NOTPROVIDED";
 const UNDER_WAY: [&str; 13] =
     ["RCVD", "ACTC", "ACCP", "ACFC", "ACSP", "ACSC", "ACCC", "ACWC", "ACWP", "PATC", "PDNG", "PRES", "ACPT"];
 
+/// The status of what was not and will not be executed.
+const REJECTED: &str = "RJCT";
+
 /// What not being listed means in a file whose group or payment information has a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,19 +94,19 @@ pub enum Level {
     Payment,
 }
 
-/// One status of the file.
+/// One status of the file. What is lent must be copied to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusLine {
+pub struct StatusLine<'a> {
     /// How high it stands.
     pub level: Level,
     /// Our name for the group of payments it stands in; empty at group level.
-    pub payment_information_id: String,
+    pub payment_information_id: &'a str,
     /// The payment as the bank names it; empty above.
-    pub end_to_end_id: String,
+    pub end_to_end_id: &'a str,
     /// The status as written, or the one it inherits.
-    pub status: String,
+    pub status: &'a str,
     /// The payee's account as the bank writes it, without a scheme; compare it with ours.
-    pub payee_account: String,
+    pub payee_account: &'a str,
     /// What it comes to; `None` where it proves nothing.
     pub report: Option<Report>,
     /// What somebody has to look at: a stable code and a text.
@@ -124,7 +127,7 @@ pub trait StatusSink {
     /// The file begins. Called once, before any line.
     fn head(&mut self, head: &StatusHead) -> anyhow::Result<()>;
     /// One status.
-    fn line(&mut self, line: StatusLine) -> anyhow::Result<()>;
+    fn line(&mut self, line: StatusLine<'_>) -> anyhow::Result<()>;
 }
 
 /// A status with its reason, as one level states it.
@@ -140,7 +143,7 @@ pub fn read(from: impl BufRead, profile: &StatusProfile, sink: &mut dyn StatusSi
     let mut xml = Xml::new(from);
     xml.open(KINDS)?;
     let mut head = StatusHead::default();
-    let mut reading = Reading { profile, sink, group: None, amounts: Amounts::default() };
+    let mut reading = Reading { profile, sink, group: None, amounts: Amounts::default(), row: Row::default() };
     while let Some(name) = xml.child()? {
         match name {
             b"GrpHdr" => group_header(&mut xml, &mut head)?,
@@ -207,6 +210,8 @@ struct Reading<'a> {
     sink: &'a mut dyn StatusSink,
     group: Option<Stated>,
     amounts: Amounts,
+    /// Used again for every payment.
+    row: Row,
 }
 
 /// What stands about one payment.
@@ -220,6 +225,21 @@ struct Row {
     amount: Option<Result<Money, BadValue>>,
 }
 
+impl Row {
+    /// Forgets the payment and keeps the memory.
+    fn clear(&mut self) {
+        let stated = &mut self.stated;
+        for text in [&mut stated.status, &mut stated.reason, &mut stated.text] {
+            text.clear();
+        }
+        for text in [&mut self.instruction_id, &mut self.end_to_end_id, &mut self.bank_reference] {
+            text.clear();
+        }
+        self.payee_account.clear();
+        self.amount = None;
+    }
+}
+
 impl Reading<'_> {
     fn payment_information<R: BufRead>(&mut self, xml: &mut Xml<R>) -> Result<(), ReadError> {
         let mut id = String::new();
@@ -230,8 +250,8 @@ impl Reading<'_> {
                 b"PmtInfSts" => xml.text_into(&mut own.status)?,
                 b"StsRsnInf" => reason(xml, &mut own)?,
                 b"TxInfAndSts" => {
-                    let row = row(xml, &mut self.amounts)?;
-                    self.row(&id, &own, row)?;
+                    row(xml, &mut self.amounts, &mut self.row)?;
+                    self.row(&id, &own)?;
                 }
                 _ => xml.skip()?,
             }
@@ -240,46 +260,45 @@ impl Reading<'_> {
     }
 
     /// Reports one payment; what it does not state comes from above.
-    fn row(&mut self, payment_information_id: &str, above: &Stated, row: Row) -> Result<(), ReadError> {
-        let group = self.group.as_ref();
-        let uppers = [Some(above), group].into_iter().flatten();
-        let inherited = uppers.clone().find(|upper| !upper.status.is_empty());
-        let mut stated = row.stated;
-        if stated.status.is_empty() {
-            stated.status = inherited.map(|upper| upper.status.clone()).unwrap_or_default();
-        }
-        if stated.reason.is_empty()
-            && let Some(upper) = uppers.clone().find(|upper| upper.status == stated.status && !upper.reason.is_empty())
-        {
-            stated.reason.clone_from(&upper.reason);
-        }
-        let (outcome, mut alarm) = self.outcome(&stated);
-        let is_rejected = stated.status == "RJCT";
-        if !is_rejected && uppers.clone().any(|upper| upper.status == "RJCT") {
-            alarm = Some(Alarm { code: "contradicts_group", text: stated.status.clone() });
+    fn row(&mut self, payment_information_id: &str, above: &Stated) -> Result<(), ReadError> {
+        let row = &self.row;
+        let uppers = [Some(above), self.group.as_ref()];
+        let uppers = || uppers.iter().copied().flatten();
+        let own = Some(row.stated.status.as_str()).filter(|status| !status.is_empty());
+        let inherited = || uppers().map(|upper| upper.status.as_str()).find(|status| !status.is_empty());
+        let status = own.or_else(inherited).unwrap_or_default();
+        // A reason above explains a row that has the same status and none of its own.
+        let explains = |upper: &&Stated| upper.status == status && !upper.reason.is_empty();
+        let reasoned = match row.stated.reason.is_empty() {
+            true => uppers().find(explains).unwrap_or(&row.stated),
+            false => &row.stated,
+        };
+        let (outcome, mut alarm) = self.outcome(status, reasoned);
+        if status != REJECTED && uppers().any(|upper| upper.status == REJECTED) {
+            alarm = Some(Alarm { code: "contradicts_group", text: status.to_owned() });
         }
         let reference = Reference::parse(&row.end_to_end_id).or_else(|| Reference::parse(&row.instruction_id));
         let mut report = reference.zip(outcome).map(|(reference, outcome)| Report::instruction(reference, outcome));
         if reference.is_none() {
             alarm = Some(Alarm { code: "unknown_reference", text: row.end_to_end_id.clone() });
         }
-        match row.amount {
+        match &row.amount {
             Some(Err(bad)) => {
-                alarm = Some(Alarm { code: bad.code, text: bad.text });
+                alarm = Some(Alarm { code: bad.code, text: bad.text.clone() });
                 report = None;
             }
-            Some(Ok(money)) => report = report.map(|report| Report { amount: Some(money), ..report }),
+            Some(Ok(money)) => report = report.map(|report| Report { amount: Some(*money), ..report }),
             None => {}
         }
         if let Some(report) = &mut report {
-            report.provider_reference = Some(row.bank_reference).filter(|name| !name.is_empty());
+            report.provider_reference = Some(&row.bank_reference).filter(|name| !name.is_empty()).cloned();
         }
         let line = StatusLine {
             level: Level::Payment,
-            payment_information_id: payment_information_id.to_owned(),
-            end_to_end_id: row.end_to_end_id,
-            status: stated.status,
-            payee_account: row.payee_account,
+            payment_information_id,
+            end_to_end_id: &row.end_to_end_id,
+            status,
+            payee_account: &row.payee_account,
             report,
             alarm,
         };
@@ -295,7 +314,7 @@ impl Reading<'_> {
         let (outcome, alarm) = match stated.status.as_str() {
             // Some are accepted and some are not: who was not named is one of either.
             "PART" => (inherits.then_some(Outcome::Accepted), None),
-            _ => self.outcome(stated),
+            status => self.outcome(status, stated),
         };
         let outcome = match outcome {
             Some(Outcome::Settled) if !inherits => Some(Outcome::Accepted),
@@ -303,10 +322,10 @@ impl Reading<'_> {
         };
         let line = StatusLine {
             level,
-            payment_information_id: id.to_owned(),
-            end_to_end_id: String::new(),
-            status: stated.status.clone(),
-            payee_account: String::new(),
+            payment_information_id: id,
+            end_to_end_id: "",
+            status: &stated.status,
+            payee_account: "",
             report: outcome.map(Report::batch),
             alarm,
         };
@@ -315,9 +334,8 @@ impl Reading<'_> {
 
     /// What a status comes to. Only a status that the profile names settles, only a rejection whose reason
     /// somebody mapped rejects, and a word nobody knows leaves the payment as it is.
-    fn outcome(&self, stated: &Stated) -> (Option<Outcome>, Option<Alarm>) {
-        let status = stated.status.as_str();
-        if status == "RJCT" {
+    fn outcome(&self, status: &str, stated: &Stated) -> (Option<Outcome>, Option<Alarm>) {
+        if status == REJECTED {
             return self.rejected(stated);
         }
         if self.profile.settled_by.iter().any(|code| code == status) {
@@ -352,8 +370,8 @@ impl Reading<'_> {
     }
 }
 
-fn row<R: BufRead>(xml: &mut Xml<R>, amounts: &mut Amounts) -> Result<Row, ReadError> {
-    let mut row = Row::default();
+fn row<R: BufRead>(xml: &mut Xml<R>, amounts: &mut Amounts, row: &mut Row) -> Result<(), ReadError> {
+    row.clear();
     while let Some(name) = xml.child()? {
         match name {
             b"OrgnlInstrId" => xml.text_into(&mut row.instruction_id)?,
@@ -361,11 +379,11 @@ fn row<R: BufRead>(xml: &mut Xml<R>, amounts: &mut Amounts) -> Result<Row, ReadE
             b"TxSts" => xml.text_into(&mut row.stated.status)?,
             b"StsRsnInf" => reason(xml, &mut row.stated)?,
             b"AcctSvcrRef" => xml.text_into(&mut row.bank_reference)?,
-            b"OrgnlTxRef" => original(xml, &mut row, amounts)?,
+            b"OrgnlTxRef" => original(xml, row, amounts)?,
             _ => xml.skip()?,
         }
     }
-    Ok(row)
+    Ok(())
 }
 
 /// What the bank repeats of our payment.

@@ -59,6 +59,9 @@ pub struct BankProfile {
     /// Clearing system code beside member numbers.
     #[serde(default)]
     pub clearing_system: Option<String>,
+    /// Whether each payment carries the UUID of its reference as UETR, for banks that track by it; not in `.03`.
+    #[serde(default)]
+    pub uetr: bool,
     /// Most payments in a file.
     #[serde(default = "defaults::payments_max")]
     pub payments_max: u32,
@@ -201,6 +204,10 @@ pub enum PayeeAgent {
 }
 
 impl BankProfile {
+    pub(super) fn writes_uetr(&self) -> bool {
+        self.uetr && self.version == Version::V09
+    }
+
     /// Refuses values that no bank could take, each with the name of its key.
     pub fn check(&self) -> Result<(), String> {
         let fits = |text: &str, most: usize| {

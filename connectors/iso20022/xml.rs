@@ -257,12 +257,10 @@ impl<R: BufRead> Xml<R> {
     fn step(&mut self, keep: bool) -> Result<Step, ReadError> {
         self.tag.clear();
         self.reader.get_mut().event_left = EVENT_BYTES_MAX;
-        let event = match self.reader.read_event_into(&mut self.tag) {
-            Ok(event) => event,
+        // Matched where it lies: moving an event costs as much as reading a short one.
+        let (code, why) = match self.reader.read_event_into(&mut self.tag) {
             Err(error) => return Err(failed(&error, self.reader.error_position())),
-        };
-        let (code, why) = match event {
-            Event::Start(start) => {
+            Ok(Event::Start(start)) => {
                 let qualified = start.name().into_inner();
                 let local = qualified.len() - qualified.find(':').map_or(0, |colon| colon + 1);
                 self.name = 1 + qualified.len() - local..1 + qualified.len();
@@ -272,29 +270,27 @@ impl<R: BufRead> Xml<R> {
                     true => ("too_deep", "elements are nested too deeply"),
                 }
             }
-            Event::End(_) => {
+            Ok(Event::End(_)) => {
                 self.depth = self.depth.saturating_sub(1);
                 return Ok(Step::End);
             }
-            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if !keep => match &event {
-                Event::GeneralRef(name) if meaning(name).is_none() => ("entity", "an entity is not known"),
-                _ => return Ok(Step::Text),
-            },
-            Event::Text(text) => return grow(&mut self.text, &text, self.reader.buffer_position()),
-            Event::CData(text) => return grow(&mut self.text, &text, self.reader.buffer_position()),
-            Event::GeneralRef(name) => match meaning(&name) {
+            Ok(Event::Text(_) | Event::CData(_)) if !keep => return Ok(Step::Text),
+            Ok(Event::Text(text)) => return grow(&mut self.text, &text, self.reader.buffer_position()),
+            Ok(Event::CData(text)) => return grow(&mut self.text, &text, self.reader.buffer_position()),
+            Ok(Event::GeneralRef(name)) => match meaning(&name) {
+                Some(_) if !keep => return Ok(Step::Text),
                 Some(c) => {
                     return grow(&mut self.text, c.encode_utf8(&mut [0; 4]), self.reader.buffer_position());
                 }
                 None => ("entity", "an entity is not known"),
             },
-            Event::DocType(_) => ("doctype", "a document type is not taken"),
-            Event::Decl(declaration) if !is_utf8(&declaration) => ("encoding", "only UTF-8 is taken"),
-            Event::Decl(_) | Event::Comment(_) | Event::PI(_) => return Ok(Step::Other),
+            Ok(Event::DocType(_)) => ("doctype", "a document type is not taken"),
+            Ok(Event::Decl(declaration)) if !is_utf8(&declaration) => ("encoding", "only UTF-8 is taken"),
+            Ok(Event::Decl(_) | Event::Comment(_) | Event::PI(_)) => return Ok(Step::Other),
             // The reader is told to give these as a start and an end.
-            Event::Empty(_) => ("malformed", "an element is malformed"),
-            Event::Eof if self.depth > 0 => ("truncated", "the file ends inside an element"),
-            Event::Eof => return Ok(Step::Eof),
+            Ok(Event::Empty(_)) => ("malformed", "an element is malformed"),
+            Ok(Event::Eof) if self.depth > 0 => ("truncated", "the file ends inside an element"),
+            Ok(Event::Eof) => return Ok(Step::Eof),
         };
         Err(self.unreadable(code, why))
     }

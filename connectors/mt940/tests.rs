@@ -4,39 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::contract::{Check, Direction, Reference, StatementEnd};
-
-/// Keeps all that is told.
-#[derive(Default)]
-struct Kept {
-    heads: Vec<StatementHead>,
-    entries: Vec<Entry>,
-    details: Vec<EntryDetail>,
-    faults: Vec<EntryFault>,
-    ends: Vec<StatementEnd>,
-}
-
-impl StatementSink for Kept {
-    fn head(&mut self, head: &StatementHead) -> anyhow::Result<()> {
-        self.heads.push(head.clone());
-        Ok(())
-    }
-    fn entry(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        self.entries.push(entry.clone());
-        Ok(())
-    }
-    fn detail(&mut self, detail: &EntryDetail) -> anyhow::Result<()> {
-        self.details.push(detail.clone());
-        Ok(())
-    }
-    fn fault(&mut self, fault: &EntryFault) -> anyhow::Result<()> {
-        self.faults.push(fault.clone());
-        Ok(())
-    }
-    fn end(&mut self, end: &StatementEnd) -> anyhow::Result<()> {
-        self.ends.push(end.clone());
-        Ok(())
-    }
-}
+use crate::kept::Kept;
 
 fn kept(text: &[u8], mode: Mode) -> (Kept, Result<(), ReadError>) {
     let mut kept = Kept::default();
