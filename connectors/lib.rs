@@ -4,7 +4,12 @@
 
 pub mod contract;
 pub mod http;
+pub mod iso20022;
+#[cfg(test)]
+mod kept;
 pub mod mobile_money;
+pub mod mt940;
+pub mod reading;
 pub mod registry;
 pub mod sandbox;
 

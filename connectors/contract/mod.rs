@@ -3,17 +3,29 @@
 //! Whatever a provider says about a payment, by whichever door, becomes a [`Report`] inside a [`Message`]
 //! that keeps the raw bytes. Deliberately not here: states, rules about them, and transport.
 
+mod file;
 mod money;
 mod profile;
 mod reference;
 mod report;
+mod statement;
+mod status;
+
+use std::io::BufRead;
 
 use async_trait::async_trait;
+use chrono::{DateTime, NaiveDate, Utc};
 
+pub use file::{FileSink, Inbox, Listed, ReadError};
 pub use money::{AmountError, Currency, Money};
 pub use profile::{CallbackTrust, Dedupe, Finality, Inquiry, Profile, Silence};
 pub use reference::{REFERENCE_CHARS, Reference};
 pub use report::{About, Ask, Callback, Message, Outcome, Reason, ReasonClass, Received, Report, Source};
+pub use statement::{
+    Balance, BatchTotal, Check, Direction, Entry, EntryDetail, EntryFault, EntryKind, EntryStatus, StatementEnd,
+    StatementHead, StatementKind, StatementSink,
+};
+pub use status::{Alarm, Level, StatusHead, StatusLine, StatusSink};
 
 /// One sum for one payee inside a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +53,10 @@ pub struct Batch {
     pub title: String,
     /// One currency for the whole batch.
     pub currency: Currency,
+    /// When its bytes were made; the same for every copy.
+    pub made_at: DateTime<Utc>,
+    /// The day on which the provider is to pay; the same for every copy.
+    pub execute_on: NaiveDate,
     /// The provider's name for the batch, once it told us one.
     pub provider_reference: Option<String>,
     /// The instructions that are still open, ascending by reference.
@@ -112,6 +128,17 @@ pub trait Connector: Send + Sync {
     /// What the provider says our funding account with it holds; `None` where it does not tell.
     async fn balance(&self) -> Result<Option<Money>, Failure> {
         Ok(None)
+    }
+
+    /// Fetches the files that the provider left for us, statements and status reports, and hands each to `inbox`. A
+    /// file is removed from where it lay only after that. Never moves money.
+    async fn collect(&self, _inbox: &mut dyn Inbox) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Tells `sink` what stands in a file that was collected. Pure; the raw bytes are already stored.
+    fn read(&self, _file: &mut dyn BufRead, _sink: &mut dyn FileSink) -> Result<(), ReadError> {
+        Err(ReadError::unreadable("no_files", 0, "this provider leaves no files"))
     }
 
     /// Verifies and translates one call to our door. Pure; the raw bytes are already stored.

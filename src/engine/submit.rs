@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
+use chrono::{DateTime, NaiveDate};
 use paymaster_connectors::contract::{
     self, Failure, Instruction, Message, Outcome, Reason, ReasonClass, Report, Source,
 };
@@ -100,6 +101,10 @@ impl Engine {
         open.retain(|member| member.state == State::Queued && again.is_none_or(|only| only.contains(&member.number)));
         if open.is_empty() {
             return Ok(None);
+        }
+        if row.wire.is_none() {
+            row.made_at = now;
+            row.execute_on = Some(day_of(&row, now).to_string());
         }
         let mut batch = self.outgoing(&mut tx, &row, open).await?;
         if again.is_some() && !Guard::ResendKeepsReference.stands() {
@@ -217,6 +222,8 @@ impl Engine {
             reference: self.reference(row.id.number()),
             title,
             currency: row.currency,
+            made_at: DateTime::from_timestamp_micros(row.made_at).unwrap_or_default(),
+            execute_on: day_of(row, self.clock.now()),
             provider_reference: row.provider_reference.clone(),
             instructions,
         })
@@ -391,6 +398,12 @@ impl Engine {
         let tenant = party::tenant_of(tx, row.programme).await?;
         notes::open_exception(tx, tenant, &exception).await.map(|_| ())
     }
+}
+
+/// The day on which the provider is asked to pay: the stored one, and today before that is settled.
+fn day_of(row: &BatchRow, now: i64) -> NaiveDate {
+    let stored = row.execute_on.as_deref().and_then(|day| day.parse().ok());
+    stored.unwrap_or_else(|| DateTime::from_timestamp_micros(now).unwrap_or_default().date_naive())
 }
 
 /// What a payer would do that names every copy anew; see [`Guard::ResendKeepsReference`].

@@ -62,13 +62,17 @@ pub struct BatchRow {
     pub wire: Option<i64>,
     /// Since when it waits, unsent as far as is known, for its provider to be asked whether it left before a restore.
     pub ask_first_at: Option<i64>,
+    /// When its bytes were made; 0 before.
+    pub made_at: i64,
+    /// The day on which its bytes ask the provider to pay.
+    pub execute_on: Option<String>,
 }
 
 const BATCH: &str = "SELECT b.number, b.payroll, b.programme, b.provider, b.currency, b.state, b.payments, b.sum_minor, \
     b.open_payments, b.open_minor, b.settled_payments, b.settled_minor, b.rejected_payments, b.rejected_minor, \
     b.returned_payments, b.returned_minor, b.first_number, b.last_number, b.content_hash, b.epoch, b.lease_until, \
     b.copies, b.first_copy_at, b.last_copy_at, b.fence_at, b.due_at, b.attempts, b.publications, \
-    b.provider_reference, b.wire, b.ask_first_at FROM batch b";
+    b.provider_reference, b.wire, b.ask_first_at, b.made_at, b.execute_on FROM batch b";
 
 fn batch_row(row: &Row) -> Result<BatchRow> {
     let state = row.text(5)?;
@@ -98,6 +102,8 @@ fn batch_row(row: &Row) -> Result<BatchRow> {
         provider_reference: row.maybe_text(28)?,
         wire: row.maybe_int(29)?,
         ask_first_at: row.maybe_int(30)?,
+        made_at: row.int(31)?,
+        execute_on: row.maybe_text(32)?,
     })
 }
 
@@ -174,8 +180,8 @@ pub async fn save(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
 /// while the provider's pace is locked: whoever counted before has been waited for.
 pub async fn save_in_lane(tx: &mut Tx, batch: &BatchRow, lanes: i64, now: i64) -> Result<bool> {
     let sql = format!(
-        "{SAVE} WHERE number = $1 AND (SELECT COUNT(*) FROM batch other WHERE other.provider = $26 \
-         AND other.lease_until > 0 AND other.lease_until > $27 AND other.number <> $1) < $28"
+        "{SAVE} WHERE number = $1 AND (SELECT COUNT(*) FROM batch other WHERE other.provider = $28 \
+         AND other.lease_until > 0 AND other.lease_until > $29 AND other.number <> $1) < $30"
     );
     let mut bound = saved(batch);
     bound.extend([Value::Text(&batch.provider), Value::Int(now), Value::Int(lanes)]);
@@ -187,7 +193,7 @@ const SAVE: &str = "UPDATE batch SET state = $2, payments = $3, sum_minor = $4, 
                returned_payments = $11, returned_minor = $12, epoch = $13, lease_until = $14, copies = $15, \
                first_copy_at = $16, last_copy_at = $17, fence_at = $18, due_at = $19, attempts = $20, \
                publications = $21, provider_reference = $22, wire = $23, content_hash = $24, ask_first_at = $25, \
-               nudged_at = 0";
+               made_at = $26, execute_on = $27, nudged_at = 0";
 
 fn saved(batch: &BatchRow) -> Vec<Value<'_>> {
     values![
@@ -215,7 +221,9 @@ fn saved(batch: &BatchRow) -> Vec<Value<'_>> {
         batch.provider_reference.as_deref(),
         batch.wire,
         batch.content_hash.as_slice(),
-        batch.ask_first_at
+        batch.ask_first_at,
+        batch.made_at,
+        batch.execute_on.as_deref()
     ]
     .to_vec()
 }

@@ -59,6 +59,8 @@ impl Run {
             reference: Reference::new(900, TAG),
             title: "Old age pension".to_owned(),
             currency,
+            made_at: "2026-11-23T08:30:00Z".parse().unwrap(),
+            execute_on: "2026-11-24".parse().unwrap(),
             provider_reference: None,
             instructions: instructions.collect(),
         };

@@ -52,6 +52,8 @@ pub fn batch(rows: &[(i64, i64)]) -> Batch {
         reference: Reference::new(900, 9),
         title: "Old age pension".into(),
         currency: Currency::parse("KES").unwrap(),
+        made_at: "2026-11-23T08:30:00Z".parse().unwrap(),
+        execute_on: "2026-11-24".parse().unwrap(),
         provider_reference: None,
         instructions: rows.iter().map(|(number, minor)| instruction(*number, *minor)).collect(),
     }

@@ -154,6 +154,8 @@ impl Engine {
             content_hash: content_hash(self.store.tag, &members),
             due_at,
             ask_first_at: None,
+            made_at: 0,
+            execute_on: None,
             ..row.clone()
         };
         batch::insert(tx, &fresh).await?;

@@ -374,6 +374,8 @@ impl Cut {
             provider_reference: None,
             wire: None,
             ask_first_at: None,
+            made_at: 0,
+            execute_on: None,
         }
     }
 }

@@ -132,6 +132,8 @@ fn batch_row(id: Id<Batch>, payroll: Id<Payroll>, programme: Id<Programme>, numb
         provider_reference: None,
         wire: None,
         ask_first_at: None,
+        made_at: 0,
+        execute_on: None,
     }
 }
 
