@@ -1,7 +1,7 @@
 //! Files that a provider leaves for us: how they are listed, where they are put, and why one cannot be read.
 //! Deliberately not here: how they travel, and what stands in them.
 
-use std::io;
+use std::io::{self, Read};
 
 use async_trait::async_trait;
 
@@ -27,7 +27,7 @@ pub trait Inbox: Send {
     async fn has(&mut self, listed: &Listed) -> anyhow::Result<bool>;
     /// Stores a fetched file, which stands at its beginning. Once this returns, the file may be removed from where
     /// it lay.
-    async fn take(&mut self, listed: &Listed, file: std::fs::File) -> anyhow::Result<()>;
+    async fn take(&mut self, listed: &Listed, file: Box<dyn Read + Send>) -> anyhow::Result<()>;
 }
 
 /// Where the content of a file goes, be it a statement or a status report.
