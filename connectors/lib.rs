@@ -13,15 +13,17 @@ pub mod reading;
 pub mod registry;
 pub mod sandbox;
 
+use std::sync::Arc;
+
 use contract::{Connector, Failure};
 use serde_json::Value;
 
 /// Opens one provider of a connector from its settings, secrets already resolved.
-type Open = fn(name: &str, settings: Value) -> Result<Box<dyn Connector>, OpenError>;
+type Open = fn(name: &str, settings: Value) -> Result<Arc<dyn Connector>, OpenError>;
 
 /// The one table: a new connector is one folder and one line.
 const CONNECTORS: &[(&str, Open)] =
-    &[("mobile_money", |name, settings| Ok(Box::new(mobile_money::open(name, serde_json::from_value(settings)?)?)))];
+    &[("mobile_money", |name, settings| Ok(Arc::new(mobile_money::open(name, serde_json::from_value(settings)?)?)))];
 
 /// Why a provider could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,7 @@ pub enum OpenError {
 }
 
 /// Opens the provider `name`, which speaks the protocol `connector`.
-pub fn open(connector: &str, name: &str, settings: Value) -> Result<Box<dyn Connector>, OpenError> {
+pub fn open(connector: &str, name: &str, settings: Value) -> Result<Arc<dyn Connector>, OpenError> {
     let Some((_, open)) = CONNECTORS.iter().find(|(known, _)| *known == connector) else {
         let known = CONNECTORS.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
         return Err(OpenError::Unknown { connector: connector.to_owned(), known });

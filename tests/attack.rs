@@ -154,7 +154,7 @@ impl Stage {
             sent: Mutex::default(),
             refused_by_gate: Mutex::default(),
         });
-        Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Box::new(Odd(script.clone()));
+        Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Arc::new(Odd(script.clone()));
         let payroll = world.take_in(&[("E1", "10.00", A), ("E2", "20.00", B)]).await;
         world.release(payroll.id).await;
         Self { world, script, payroll }

@@ -173,7 +173,7 @@ impl Stage {
     async fn new(database: Database, script: Arc<Script>, count: usize, engines: usize) -> Self {
         let mut world = World::new(database).await;
         let clock = world.engine.clock.clone();
-        let paced = || Box::new(Paced(script.clone(), clock.clone()));
+        let paced = || Arc::new(Paced(script.clone(), clock.clone()));
         Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = paced();
         let mut all = vec![world.engine.clone()];
         for _ in 1..engines {
@@ -213,7 +213,7 @@ impl Stage {
     }
 }
 
-async fn another(url: &str, clock: Clock, connector: Box<dyn Connector>) -> Engine {
+async fn another(url: &str, clock: Clock, connector: Arc<dyn Connector>) -> Engine {
     let mut engine = Engine::new(Store::open(url, false).await.unwrap(), clock);
     let routes = vec![Route::parse("mobile:*@mobile-op").unwrap()];
     engine.providers.push(Provider { name: "mobile-op".to_owned(), routes, connector, callback_secret: None });
@@ -423,7 +423,7 @@ on_both! {
             let world = &stage.world;
             let simulated = Arc::new(Simulated::new(world.engine.clock.now()));
             let clock = Clock::Simulated(simulated.clone());
-            let worker = another(&world.url, clock.clone(), Box::new(Paced(script.clone(), clock))).await;
+            let worker = another(&world.url, clock.clone(), Arc::new(Paced(script.clone(), clock))).await;
             let (engine, checker, id) = (world.engine.clone(), world.checker.clone(), stage.payroll.id);
             let programme = engine.programme(&world.maker.scope, "cash").await.unwrap().id;
             let pause = async move {

@@ -197,7 +197,7 @@ async fn restored_with(kind: Database, inquiry: Inquiry, answer: Outcome) -> (Wo
         ..Profile::worst()
     };
     let says = Says { profile, answer: Arc::new(Mutex::new(answer)), sent: sent.clone() };
-    Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Box::new(says);
+    Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Arc::new(says);
     let payroll = world.take_in(&borrowed(&rows(2))).await;
     world.release(payroll.id).await;
     world.engine.restored("amina", None).await.unwrap().unwrap();

@@ -18,7 +18,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 pub use file::{FileSink, Inbox, Listed, ReadError};
 pub use money::{AmountError, Currency, Money};
-pub use profile::{CallbackTrust, Dedupe, Finality, Inquiry, Profile, Silence};
+pub use profile::{Calendar, CallbackTrust, Dedupe, Finality, Inquiry, Profile, Silence};
 pub use reference::{REFERENCE_CHARS, Reference};
 pub use report::{About, Ask, Callback, Message, Outcome, Reason, ReasonClass, Received, Report, Source};
 pub use statement::{
@@ -57,6 +57,8 @@ pub struct Batch {
     pub made_at: DateTime<Utc>,
     /// The day on which the provider is to pay; the same for every copy.
     pub execute_on: NaiveDate,
+    /// How many bytes were made; 0 before.
+    pub wire_bytes: u64,
     /// The provider's name for the batch, once it told us one.
     pub provider_reference: Option<String>,
     /// The instructions that are still open, ascending by reference.

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use chrono::{NaiveDate, NaiveTime, Weekday};
+use chrono_tz::Tz;
+
 /// What the provider does with a second copy under the same reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dedupe {
@@ -54,6 +57,23 @@ pub enum Silence {
     AcceptedAfter(Duration),
 }
 
+/// When a provider takes what is sent to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    /// Where its clock hangs.
+    pub zone: Tz,
+    /// Days of the week on which it does not work.
+    pub rest_days: Vec<Weekday>,
+    /// Days on which it does not work.
+    pub holidays: Vec<NaiveDate>,
+    /// What is sent before this time waits for it.
+    pub opens: NaiveTime,
+    /// What is sent from this time on is for the next day.
+    pub cut_off: NaiveTime,
+    /// Banking days between the one it is sent on and the one it is paid on.
+    pub lead_days: u32,
+}
+
 /// The facts about one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -93,6 +113,12 @@ pub struct Profile {
     pub inquire_every_max: Duration,
     /// A doubt older than this goes to a person, who decides with evidence; asking goes on.
     pub doubt_limit: Duration,
+    /// When it takes what is sent; at any time without one.
+    pub calendar: Option<Calendar>,
+    /// How often we look for files that it leaves for us; never without it.
+    pub collect_every: Option<Duration>,
+    /// Its statements show each payment, so that a payroll is reconciled only when they did.
+    pub statements: bool,
 }
 
 impl Profile {
@@ -117,6 +143,9 @@ impl Profile {
             inquire_every: Duration::from_secs(60),
             inquire_every_max: Duration::from_secs(3600),
             doubt_limit: Duration::from_secs(72 * 3600),
+            calendar: None,
+            collect_every: None,
+            statements: false,
         }
     }
 }

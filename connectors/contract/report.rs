@@ -13,6 +13,8 @@ pub enum Source {
     Reply,
     /// A call to our door.
     Callback,
+    /// A file that tells how far ours is.
+    StatusFile,
     /// The answer to our question.
     Inquiry,
     /// A file the provider settles by.
@@ -27,6 +29,7 @@ impl Source {
         match self {
             Self::Reply => "reply",
             Self::Callback => "callback",
+            Self::StatusFile => "status_file",
             Self::Inquiry => "inquiry",
             Self::SettlementFile => "settlement_file",
             Self::Statement => "statement",

@@ -11,7 +11,7 @@ use crate::reading::{Amounts, BadValue, ReadError, Tally, day};
 /// Interim balances that are kept: the one a page opens with and the one it closes with.
 const INTERIM_BALANCES_MAX: usize = 2;
 
-const KINDS: &[MessageKind] = &[
+pub(super) const KINDS: [MessageKind; 3] = [
     MessageKind { name: "camt.053.001.", root: "BkToCstmrStmt" },
     MessageKind { name: "camt.052.001.", root: "BkToCstmrAcctRpt" },
     MessageKind { name: "camt.054.001.", root: "BkToCstmrDbtCdtNtfctn" },
@@ -21,7 +21,17 @@ const KINDS: &[MessageKind] = &[
 /// such message, or breaks off, is an error after whatever was handed over before.
 pub fn read(from: impl BufRead, sink: &mut dyn StatementSink) -> Result<(), ReadError> {
     let mut xml = Xml::new(from);
-    let kind = match xml.open(KINDS)? {
+    let kind = xml.open(&KINDS)?;
+    read_open(xml, kind, sink)
+}
+
+/// Reads on where a message of the kind at this place in [`KINDS`] has been opened.
+pub(super) fn read_open<R: BufRead>(
+    mut xml: Xml<R>,
+    kind: usize,
+    sink: &mut dyn StatementSink,
+) -> Result<(), ReadError> {
+    let kind = match kind {
         0 => StatementKind::Statement,
         1 => StatementKind::Interim,
         _ => StatementKind::Notice,

@@ -16,7 +16,7 @@ use crate::contract::{
 };
 use crate::reading::{Amounts, BadValue, ReadError, decimal};
 
-const KINDS: &[MessageKind] = &[MessageKind { name: "pain.002.001.", root: "CstmrPmtStsRpt" }];
+pub(super) const KIND: MessageKind = MessageKind { name: "pain.002.001.", root: "CstmrPmtStsRpt" };
 /// What a bank writes where it could not read our name for the file.
 const NOT_PROVIDED: &str = "NOTPROVIDED";
 /// Statuses that say no more than that the bank has it or works on it, and those that need a profile's word to
@@ -80,7 +80,16 @@ struct Stated {
 /// Reads one file into `sink`.
 pub fn read(from: impl BufRead, profile: &StatusProfile, sink: &mut dyn StatusSink) -> Result<(), ReadError> {
     let mut xml = Xml::new(from);
-    xml.open(KINDS)?;
+    xml.open(&[KIND])?;
+    read_open(xml, profile, sink)
+}
+
+/// Reads on where the message has been opened.
+pub(super) fn read_open<R: BufRead>(
+    mut xml: Xml<R>,
+    profile: &StatusProfile,
+    sink: &mut dyn StatusSink,
+) -> Result<(), ReadError> {
     let mut head = StatusHead::default();
     let mut reading = Reading { profile, sink, group: None, amounts: Amounts::default(), row: Row::default() };
     while let Some(name) = xml.child()? {

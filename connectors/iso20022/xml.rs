@@ -76,6 +76,7 @@ enum Step {
 }
 
 /// A kind of message: its name up to the version, and the element below `Document`.
+#[derive(Clone, Copy)]
 pub struct MessageKind {
     /// Such as `camt.053.001.`.
     pub name: &'static str,

@@ -166,7 +166,7 @@ fn provider() -> Provider {
     Provider {
         name: String::from("bench"),
         routes: Route::parse("*@bench").into_iter().collect(),
-        connector: Box::new(instant::Instant::new()),
+        connector: Arc::new(instant::Instant::new()),
         callback_secret: None,
     }
 }

@@ -24,7 +24,7 @@ pub const DOUBT_TOO_OLD: &str = "doubt_too_old";
 pub const OVERPAID: &str = "overpaid";
 
 /// Every kind of exception. A kind that is not here is a notice.
-pub const KINDS: [(&str, Matter); 14] = [
+pub const KINDS: [(&str, Matter); 15] = [
     ("settled_after_rejected", Matter::Money),
     ("returned_after_rejected", Matter::Money),
     ("rejected_after_settled", Matter::Money),
@@ -34,6 +34,7 @@ pub const KINDS: [(&str, Matter); 14] = [
     ("never_sent", Matter::Unsent),
     ("content_changed", Matter::Unsent),
     ("cannot_be_written", Matter::Unsent),
+    ("no_banking_day", Matter::Unsent),
     (DOUBT_TOO_OLD, Matter::Endless),
     ("accepted_then_absent", Matter::Endless),
     ("foreign_reference", Matter::Notice),

@@ -51,6 +51,14 @@ kinds! {
     Publication = "pub",
     /// A bearer token.
     Token = "tok",
+    /// Where a provider leaves files for us.
+    Mailbox = "mbx",
+    /// A file that a provider left.
+    File = "fil",
+    /// An account statement in such a file.
+    Statement = "stm",
+    /// One movement of a statement, or one payment of it.
+    Entry = "ent",
 }
 
 impl<T: Kind> Id<T> {

@@ -108,10 +108,10 @@ fn tells_all(attempt: &Attempt<'_>, profile: &Profile, now: i64) -> bool {
     now >= attempt.fence_at.max(attempt.last_copy_at.saturating_add(quiet))
 }
 
-/// Whether no other copy of this attempt can have another outcome. A reply or a callback speaks of one copy, and may
-/// have been on its way while another was executed.
+/// Whether no other copy of this attempt can have another outcome. A reply, a callback or a status file speaks of one copy,
+/// and may have been on its way while another was executed.
 fn one_copy_at_most(attempt: &Attempt<'_>, source: Source, profile: &Profile, now: i64) -> bool {
-    let of_all = source > Source::Callback && tells_all(attempt, profile, now);
+    let of_all = source >= Source::Inquiry && tells_all(attempt, profile, now);
     attempt.copies <= 1 || of_all || !Guard::RejectionNeedsFence.stands()
 }
 

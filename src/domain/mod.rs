@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod batch;
+pub mod calendar;
 pub mod columns;
 pub mod csv;
 pub mod disbursement;
@@ -11,8 +12,10 @@ pub mod guard;
 pub mod id;
 pub mod identity;
 pub mod judge;
+pub mod matching;
 pub mod pace;
 pub mod payroll;
+pub mod reconcile;
 pub mod row;
 #[cfg(test)]
 mod search;

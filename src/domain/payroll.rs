@@ -19,6 +19,8 @@ pub enum PayrollState {
     Released,
     /// Every payment has an end.
     Completed,
+    /// What was instructed, acknowledged and booked agrees to the minor unit.
+    Reconciled,
     /// Withdrawn before release.
     Void,
 }
@@ -40,6 +42,8 @@ pub enum PayrollMove {
     Release,
     /// The last payment came to its end.
     Complete,
+    /// The account's statements show the same.
+    Reconcile,
     /// Withdraw it.
     Void,
 }
@@ -82,13 +86,14 @@ pub const PAYROLL_TRANSITIONS: &[(PayrollState, PayrollMove, PayrollState)] = &[
     (S::Approved, M::Recall, S::Draft),
     (S::Approved, M::Release, S::Released),
     (S::Released, M::Complete, S::Completed),
+    (S::Completed, M::Reconcile, S::Reconciled),
     (S::Draft, M::Void, S::Void),
     (S::Submitted, M::Void, S::Void),
     (S::Approved, M::Void, S::Void),
 ];
 
 impl PayrollState {
-    const NAMES: [(Self, &'static str); 8] = [
+    const NAMES: [(Self, &'static str); 9] = [
         (S::Receiving, "receiving"),
         (S::Refused, "refused"),
         (S::Draft, "draft"),
@@ -96,6 +101,7 @@ impl PayrollState {
         (S::Approved, "approved"),
         (S::Released, "released"),
         (S::Completed, "completed"),
+        (S::Reconciled, "reconciled"),
         (S::Void, "void"),
     ];
 
@@ -128,8 +134,8 @@ mod tests {
     #[test]
     fn nothing_goes_back_after_release() {
         for (from, by, to) in PAYROLL_TRANSITIONS {
-            if matches!(from, S::Released | S::Completed) {
-                assert_eq!(*to, S::Completed, "{by:?}");
+            if matches!(from, S::Released | S::Completed | S::Reconciled) {
+                assert!(matches!(to, S::Completed | S::Reconciled), "{by:?}");
             }
         }
         assert_eq!(S::Released.step(M::Recall), None);

@@ -23,6 +23,8 @@ pub struct Due {
     pub batches: Vec<i64>,
     /// Messages to send to the registry.
     pub publications: Vec<i64>,
+    /// Mailboxes to look into.
+    pub mailboxes: Vec<i64>,
 }
 
 impl Engine {
@@ -48,9 +50,10 @@ impl Engine {
         if self.registry.is_some() {
             publications = publication::nudge(&mut tx, times.0, times.1, NUDGES_MAX).await?;
         }
+        let mailboxes = self.due_mailboxes(&mut tx, times).await?;
         tx.commit().await?;
         batches.sort_unstable();
-        Ok(Due { batches: batches.into_iter().map(|told| told.number).collect(), publications })
+        Ok(Due { batches: batches.into_iter().map(|told| told.number).collect(), publications, mailboxes })
     }
 
     /// Does what is due for a batch. Nothing due is success, so that it may be called any number of times.

@@ -5,6 +5,7 @@
 mod apply;
 mod approve;
 mod callback;
+mod collect;
 mod dispatch;
 mod exception;
 mod hold;
@@ -13,14 +14,17 @@ mod intake;
 mod pace;
 mod publish;
 mod read;
+mod reconcile;
 mod release;
 mod restored;
 mod said;
 mod setup;
 mod submit;
 mod verify;
+mod window;
 
 use std::fmt;
+use std::sync::Arc;
 
 use paymaster_connectors::contract::{Connector, Reference};
 use paymaster_connectors::registry::Registry;
@@ -34,6 +38,7 @@ pub use exception::ProposalRequest;
 pub use intake::{CHUNK_ROWS, IntakeRequest};
 pub use pace::ProviderStanding;
 pub use read::{PayrollStatus, ProviderStatus, Timeline, TimelineEntry};
+pub use reconcile::Reconciliation;
 pub use restored::Restored;
 pub use setup::{CycleRequest, ProgrammeRequest, Role};
 pub use verify::{Finding, Verification};
@@ -60,7 +65,7 @@ pub struct Provider {
     /// Which payee accounts it pays: `scheme:*@provider`.
     pub routes: Vec<Route>,
     /// How to speak with it.
-    pub connector: Box<dyn Connector>,
+    pub connector: Arc<dyn Connector>,
     /// The unguessable part of the address it calls us back at.
     pub callback_secret: Option<String>,
 }

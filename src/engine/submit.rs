@@ -91,6 +91,20 @@ impl Engine {
         if !legal || stopped || row.lease_until > now {
             return Ok(None);
         }
+        if again.is_none() {
+            match self.settle_day(&mut tx, &mut row, &mut numbers, now).await? {
+                Ok(true) => {}
+                Ok(false) => {
+                    tx.commit().await?;
+                    return Ok(None);
+                }
+                Err(()) => {
+                    self.block(&mut tx, &mut row, "no_banking_day", &mut numbers).await?;
+                    tx.commit().await?;
+                    return Ok(None);
+                }
+            }
+        }
         let members = disbursement::members(&mut tx, id, row.numbers).await?;
         if content_hash(self.store.tag, &members) != row.content_hash {
             self.block(&mut tx, &mut row, "content_changed", &mut numbers).await?;
@@ -101,10 +115,6 @@ impl Engine {
         open.retain(|member| member.state == State::Queued && again.is_none_or(|only| only.contains(&member.number)));
         if open.is_empty() {
             return Ok(None);
-        }
-        if row.wire.is_none() {
-            row.made_at = now;
-            row.execute_on = Some(day_of(&row, now).to_string());
         }
         let mut batch = self.outgoing(&mut tx, &row, open).await?;
         if again.is_some() && !Guard::ResendKeepsReference.stands() {
@@ -201,6 +211,7 @@ impl Engine {
         let stored = NewEvidence { id, kind: "wire", source: "engine", origin: "encode", bytes: &bytes };
         evidence::insert(tx, &self.store.keys, (row.programme, row.id), &[stored], self.clock.now()).await?;
         row.wire = Some(id.number());
+        row.wire_bytes = i64::try_from(bytes.len())?;
         Ok(Ok(bytes))
     }
 
@@ -224,6 +235,7 @@ impl Engine {
             currency: row.currency,
             made_at: DateTime::from_timestamp_micros(row.made_at).unwrap_or_default(),
             execute_on: day_of(row, self.clock.now()),
+            wire_bytes: u64::try_from(row.wire_bytes)?,
             provider_reference: row.provider_reference.clone(),
             instructions,
         })

@@ -11,7 +11,7 @@ use tokio::sync::{RwLock, watch};
 
 use super::tick::Tick;
 use super::{WorkTerms, stopped};
-use crate::domain::id::{Batch, Id, Publication};
+use crate::domain::id::{Batch, Id, Mailbox, Publication};
 use crate::engine::{Due, Engine};
 use crate::store::db::{Db, Tx};
 use crate::store::values;
@@ -20,9 +20,13 @@ use crate::store::values;
 const BATCHES: &str = "paymaster.batch";
 /// Queue of messages to send to the registry.
 const PUBLICATIONS: &str = "paymaster.publication";
+/// Queue of mailboxes to look into.
+const MAILBOXES: &str = "paymaster.mailbox";
 /// A worker that was silent for six of these is dead, and its jobs go to another.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED_HEARTBEATS: usize = 6;
+/// Mailboxes that one process looks into at once.
+const MAILBOXES_AT_ONCE: usize = 2;
 /// Done jobs and dead workers older than this are deleted.
 const KEEP_SECONDS: i64 = 300;
 /// Pause before a queue's worker that failed is started again.
@@ -42,8 +46,9 @@ pub async fn migrate(db: &Db) -> Result<()> {
 
 /// Finds what is due and tells the queue.
 pub(super) async fn nudge(engine: &Engine) -> Result<()> {
-    let Due { batches, publications } = engine.due().await?;
+    let Due { batches, publications, mailboxes } = engine.due().await?;
     push(engine, BATCHES, &batches).await?;
+    push(engine, MAILBOXES, &mailboxes).await?;
     push(engine, PUBLICATIONS, &publications).await
 }
 
@@ -131,7 +136,7 @@ macro_rules! monitor {
     };
 }
 
-/// Runs both queues' workers until `stop` says so.
+/// Runs all queues' workers until `stop` says so.
 pub(super) async fn work(engine: Arc<Engine>, terms: WorkTerms, stop: watch::Receiver<bool>) -> Result<()> {
     // A worker name must be new each time: under a reused one a killed worker's jobs would be lost.
     let unique = u64::from_be_bytes(crate::clock::random::<8>()?);
@@ -153,12 +158,13 @@ pub(super) async fn work(engine: Arc<Engine>, terms: WorkTerms, stop: watch::Rec
             tracing::error!("what was under way did not end in time; another worker will find it in doubt");
         }
         close.send_replace(true);
-        // Held until both queues' workers have ended, so that nothing begins.
+        // Held until all queues' workers have ended, so that nothing begins.
         shut
     };
     let batches = keep(|starts| monitor!(seat(BATCHES, terms.batches, starts), drive), closed.clone());
     let publications = keep(|starts| monitor!(seat(PUBLICATIONS, terms.publications, starts), tell), closed.clone());
-    tokio::join!(closing, batches, publications);
+    let mailboxes = keep(|starts| monitor!(seat(MAILBOXES, MAILBOXES_AT_ONCE, starts), collect), closed.clone());
+    tokio::join!(closing, batches, publications, mailboxes);
     Ok(())
 }
 
@@ -204,6 +210,20 @@ async fn tell(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
     });
     if let Err(error) = told.await.map_err(anyhow::Error::from).flatten() {
         tracing::error!(publication.id = %id, error = format!("{error:#}"), "telling the registry failed");
+    }
+    Ok(())
+}
+
+/// One job: look into a mailbox.
+async fn collect(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
+    let (engine, id) = (Arc::clone(&desk.engine), Id::<Mailbox>::new(number));
+    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
+    let collected = tokio::spawn(async move {
+        let _open = open;
+        engine.collect(id).await
+    });
+    if let Err(error) = collected.await.map_err(anyhow::Error::from).flatten() {
+        tracing::error!(mailbox.id = %id, error = format!("{error:#}"), "looking into a mailbox failed");
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ impl Stage {
         Provider {
             routes: vec![Route { scheme: "mobile".to_owned(), provider: name.clone() }],
             name,
-            connector: Box::new(line),
+            connector: Arc::new(line),
             callback_secret: Some("secret".to_owned()),
         }
     }

@@ -66,13 +66,15 @@ pub struct BatchRow {
     pub made_at: i64,
     /// The day on which its bytes ask the provider to pay.
     pub execute_on: Option<String>,
+    /// How many bytes were made; 0 before.
+    pub wire_bytes: i64,
 }
 
 const BATCH: &str = "SELECT b.number, b.payroll, b.programme, b.provider, b.currency, b.state, b.payments, b.sum_minor, \
     b.open_payments, b.open_minor, b.settled_payments, b.settled_minor, b.rejected_payments, b.rejected_minor, \
     b.returned_payments, b.returned_minor, b.first_number, b.last_number, b.content_hash, b.epoch, b.lease_until, \
     b.copies, b.first_copy_at, b.last_copy_at, b.fence_at, b.due_at, b.attempts, b.publications, \
-    b.provider_reference, b.wire, b.ask_first_at, b.made_at, b.execute_on FROM batch b";
+    b.provider_reference, b.wire, b.ask_first_at, b.made_at, b.execute_on, b.wire_bytes FROM batch b";
 
 fn batch_row(row: &Row) -> Result<BatchRow> {
     let state = row.text(5)?;
@@ -104,6 +106,7 @@ fn batch_row(row: &Row) -> Result<BatchRow> {
         ask_first_at: row.maybe_int(30)?,
         made_at: row.int(31)?,
         execute_on: row.maybe_text(32)?,
+        wire_bytes: row.int(33)?,
     })
 }
 
@@ -180,8 +183,8 @@ pub async fn save(tx: &mut Tx, batch: &BatchRow) -> Result<()> {
 /// while the provider's pace is locked: whoever counted before has been waited for.
 pub async fn save_in_lane(tx: &mut Tx, batch: &BatchRow, lanes: i64, now: i64) -> Result<bool> {
     let sql = format!(
-        "{SAVE} WHERE number = $1 AND (SELECT COUNT(*) FROM batch other WHERE other.provider = $28 \
-         AND other.lease_until > 0 AND other.lease_until > $29 AND other.number <> $1) < $30"
+        "{SAVE} WHERE number = $1 AND (SELECT COUNT(*) FROM batch other WHERE other.provider = $29 \
+         AND other.lease_until > 0 AND other.lease_until > $30 AND other.number <> $1) < $31"
     );
     let mut bound = saved(batch);
     bound.extend([Value::Text(&batch.provider), Value::Int(now), Value::Int(lanes)]);
@@ -193,7 +196,7 @@ const SAVE: &str = "UPDATE batch SET state = $2, payments = $3, sum_minor = $4, 
                returned_payments = $11, returned_minor = $12, epoch = $13, lease_until = $14, copies = $15, \
                first_copy_at = $16, last_copy_at = $17, fence_at = $18, due_at = $19, attempts = $20, \
                publications = $21, provider_reference = $22, wire = $23, content_hash = $24, ask_first_at = $25, \
-               made_at = $26, execute_on = $27, nudged_at = 0";
+               made_at = $26, execute_on = $27, wire_bytes = $28, nudged_at = 0";
 
 fn saved(batch: &BatchRow) -> Vec<Value<'_>> {
     values![
@@ -223,7 +226,8 @@ fn saved(batch: &BatchRow) -> Vec<Value<'_>> {
         batch.content_hash.as_slice(),
         batch.ask_first_at,
         batch.made_at,
-        batch.execute_on.as_deref()
+        batch.execute_on.as_deref(),
+        batch.wire_bytes
     ]
     .to_vec()
 }

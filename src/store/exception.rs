@@ -199,3 +199,22 @@ pub async fn keep_overruled(tx: &mut Tx, numbers: &[i64]) -> Result<()> {
     let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
     tx.execute_with(sql, values![], table).await.map(|_| ())
 }
+
+/// The programme that paid through a provider last, or the first one there is.
+pub async fn programme_of_provider(tx: &mut Tx, provider: &str) -> Result<Option<Id<Programme>>> {
+    let sql = "SELECT programme FROM batch WHERE provider = $1 ORDER BY number DESC LIMIT 1";
+    let found = match tx.row(sql, values![provider]).await? {
+        Some(row) => Some(row),
+        None => tx.row("SELECT number FROM programme ORDER BY number LIMIT 1", &[]).await?,
+    };
+    found.map(|row| row.int(0).map(Id::new)).transpose()
+}
+
+/// Closes the open exceptions of these kinds about a thing: what they told of is over by itself.
+pub async fn close_by_rule(tx: &mut Tx, codes: &[&str], subject: i64, now: i64) -> Result<()> {
+    for code in codes {
+        let sql = "UPDATE exception SET closed_at = $3 WHERE subject = $1 AND code = $2 AND closed_at IS NULL";
+        tx.execute(sql, values![subject, *code, now]).await?;
+    }
+    Ok(())
+}

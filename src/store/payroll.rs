@@ -173,7 +173,7 @@ pub async fn same_file(
 ) -> Result<Option<PayrollRow>> {
     let sql = format!(
         "{PAYROLL} WHERE cycle = $1 AND file_hash = $2 AND kind = $3 AND state NOT IN ('refused', 'void', 'receiving') \
-         AND (kind <> 'reissue' OR state <> 'completed')"
+         AND (kind <> 'reissue' OR state NOT IN ('completed', 'reconciled'))"
     );
     tx.row(&sql, values![cycle.number(), file_hash, kind.name()]).await?.as_ref().map(payroll_row).transpose()
 }
@@ -337,4 +337,9 @@ pub async fn approval(tx: &mut Tx, id: Id<Payroll>) -> Result<Option<(String, St
         "SELECT person, decision, content_hash FROM approval WHERE payroll = $1 ORDER BY at DESC, number DESC LIMIT 1";
     let row = tx.row(sql, values![id.number()]).await?;
     row.map(|row| Ok((row.text(0)?, row.text(1)?, row.bytes(2)?.to_vec()))).transpose()
+}
+
+/// The day a payroll is to be paid on, if one was asked for.
+pub async fn pay_on(tx: &mut Tx, id: Id<Payroll>) -> Result<Option<String>> {
+    tx.one("SELECT pay_on FROM payroll WHERE number = $1", values![id.number()]).await?.maybe_text(0)
 }

@@ -73,7 +73,7 @@ pub async fn next_due(tx: &mut Tx) -> Result<Option<i64>> {
 /// How many payments that were let go have no end, and exceptions nobody has decided.
 pub async fn unfinished(tx: &mut Tx) -> Result<i64> {
     let sql = "SELECT (SELECT COUNT(*) FROM disbursement d JOIN payroll p ON p.number = d.payroll WHERE d.state < 7 \
-               AND p.state IN ('released', 'completed')) + (SELECT COUNT(*) FROM exception WHERE closed_at IS NULL)";
+               AND p.state IN ('released', 'completed', 'reconciled')) + (SELECT COUNT(*) FROM exception WHERE closed_at IS NULL)";
     tx.one(sql, &[]).await?.int(0)
 }
 

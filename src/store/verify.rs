@@ -155,7 +155,7 @@ pub async fn ledger(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<String>
     let balance = |account| balances.iter().find(|(known, _)| *known == account).map_or(0, |(_, balance)| *balance);
     let row =
         tx.one("SELECT available_minor FROM funding_account WHERE programme = $1", values![programme.number()]).await?;
-    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN b.state = 'sealed' AND b.copies = 0 AND r.state IN ('released', 'completed') \
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN b.state = 'sealed' AND b.copies = 0 AND r.state IN ('released', 'completed', 'reconciled') \
                THEN b.open_minor ELSE 0 END), 0) AS BIGINT), \
                CAST(COALESCE(SUM(CASE WHEN b.copies > 0 THEN b.open_minor ELSE 0 END), 0) AS BIGINT), \
                CAST(COALESCE(SUM(b.settled_minor), 0) AS BIGINT), CAST(COALESCE(SUM(b.returned_minor), 0) AS BIGINT) \

@@ -2,6 +2,7 @@
 //! Deliberately not here: the cases, and anything that only one protocol knows.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -58,7 +59,7 @@ impl Setup {
 /// A running counterpart and the connector that speaks to it.
 pub struct Rig {
     pub counterpart: Box<dyn Counterpart>,
-    pub connector: Box<dyn Connector>,
+    pub connector: Arc<dyn Connector>,
 }
 
 /// What goes wrong at the counterpart, from now on.

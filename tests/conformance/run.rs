@@ -61,6 +61,7 @@ impl Run {
             currency,
             made_at: "2026-11-23T08:30:00Z".parse().unwrap(),
             execute_on: "2026-11-24".parse().unwrap(),
+            wire_bytes: 0,
             provider_reference: None,
             instructions: instructions.collect(),
         };

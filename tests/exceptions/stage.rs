@@ -131,7 +131,7 @@ impl Stage {
         };
         let (sent, unwritable) = (Mutex::default(), Mutex::default());
         let script = Arc::new(Script { profile, mood: Mutex::new(mood), unwritable, sent });
-        Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Box::new(Teller(script.clone()));
+        Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Arc::new(Teller(script.clone()));
         let payroll = world.take_in(&[("E1", "10.00", A), ("E2", "20.00", B)]).await;
         world.release(payroll.id).await;
         Self { world, script, payroll }

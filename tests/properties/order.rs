@@ -203,7 +203,7 @@ impl Doubt {
         let mut world = World::new(Database::Sqlite).await;
         let copies = if profile.dedupe == Dedupe::ByKey { 2 } else { 1 };
         let silent = Arc::new(Silent { profile, absences: AtomicUsize::new(1), sent: AtomicUsize::new(0) });
-        Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Box::new(Shared(silent.clone()));
+        Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Arc::new(Shared(silent.clone()));
         let keys: Vec<String> = (0..ORDERS).map(|n| format!("E{n}")).collect();
         let rows: Vec<(&str, &str, &str)> = keys.iter().map(|key| (key.as_str(), "10.00", ACCOUNT)).collect();
         let payroll = world.take_in(&rows).await.id;

@@ -47,6 +47,7 @@ fn batch(count: i64) -> Batch {
         currency: Currency::parse("KES").unwrap(),
         made_at: "2026-11-23T08:30:00Z".parse().unwrap(),
         execute_on: "2026-11-24".parse().unwrap(),
+        wire_bytes: 0,
         provider_reference: None,
         instructions: (1..=count).map(instruction).collect(),
     }

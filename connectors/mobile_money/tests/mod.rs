@@ -54,6 +54,7 @@ pub fn batch(rows: &[(i64, i64)]) -> Batch {
         currency: Currency::parse("KES").unwrap(),
         made_at: "2026-11-23T08:30:00Z".parse().unwrap(),
         execute_on: "2026-11-24".parse().unwrap(),
+        wire_bytes: 0,
         provider_reference: None,
         instructions: rows.iter().map(|(number, minor)| instruction(*number, *minor)).collect(),
     }

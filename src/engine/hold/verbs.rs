@@ -156,6 +156,7 @@ impl Engine {
             ask_first_at: None,
             made_at: 0,
             execute_on: None,
+            wire_bytes: 0,
             ..row.clone()
         };
         batch::insert(tx, &fresh).await?;

@@ -376,6 +376,7 @@ impl Cut {
             ask_first_at: None,
             made_at: 0,
             execute_on: None,
+            wire_bytes: 0,
         }
     }
 }

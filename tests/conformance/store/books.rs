@@ -134,6 +134,7 @@ fn batch_row(id: Id<Batch>, payroll: Id<Payroll>, programme: Id<Programme>, numb
         ask_first_at: None,
         made_at: 0,
         execute_on: None,
+        wire_bytes: 0,
     }
 }
 
