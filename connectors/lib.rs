@@ -2,7 +2,9 @@
 //!
 //! The compiler enforces that a connector knows nothing of the service: this package does not depend on it.
 
+pub mod bank;
 pub mod contract;
+pub mod delivery;
 pub mod http;
 pub mod iso20022;
 #[cfg(test)]
@@ -22,8 +24,10 @@ use serde_json::Value;
 type Open = fn(name: &str, settings: Value) -> Result<Arc<dyn Connector>, OpenError>;
 
 /// The one table: a new connector is one folder and one line.
-const CONNECTORS: &[(&str, Open)] =
-    &[("mobile_money", |name, settings| Ok(Arc::new(mobile_money::open(name, serde_json::from_value(settings)?)?)))];
+const CONNECTORS: &[(&str, Open)] = &[
+    ("bank", |name, settings| Ok(Arc::new(bank::open(name, serde_json::from_value(settings)?)?))),
+    ("mobile_money", |name, settings| Ok(Arc::new(mobile_money::open(name, serde_json::from_value(settings)?)?))),
+];
 
 /// Why a provider could not be opened.
 #[derive(Debug, thiserror::Error)]

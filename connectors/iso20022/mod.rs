@@ -12,6 +12,7 @@ mod parts;
 mod profile;
 mod readback;
 pub mod reasons;
+mod walk;
 mod xml;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use charset::Charset;
 pub(crate) use parts::{kind_of, push_text, returned};
 pub use profile::{AccountForm, Agent, BankProfile, ChargeBearer, Debtor, DebtorAccount, Version};
 pub use readback::{Totals, read_back};
+pub use walk::walk;
 
 use std::io::BufRead;
 

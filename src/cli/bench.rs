@@ -3,6 +3,7 @@
 //! Floor and product alternate, each on a database made for it; the median of the rounds counts. A figure is only
 //! worth something if the books hold, so each product round is verified before it counts.
 
+mod files;
 mod instant;
 mod recovery;
 
@@ -41,6 +42,9 @@ pub struct BenchArgs {
     /// Also pay it with a worker that is killed half way, and print what that costs
     #[arg(long)]
     kill: bool,
+    /// Measure the files of a bank instead: writing, reading, and importing a statement
+    #[arg(long)]
+    files: bool,
     /// What the worker that is killed runs
     #[arg(long, hide = true)]
     work_on: Option<String>,
@@ -85,6 +89,9 @@ pub async fn run(args: BenchArgs, database_url: Option<String>) -> Result<()> {
     }
     ensure!(args.rows > 0 && args.rounds > 0, "--rows and --rounds must be above 0");
     let screen = Screen { json: args.json };
+    if args.files {
+        return files::run(screen, (args.rows, args.rounds), database_url).await;
+    }
     let run = format!("{:08x}", u32::from_be_bytes(random::<4>()?));
     let folder = std::env::temp_dir().join(format!("paymaster-bench-{run}"));
     std::fs::create_dir_all(&folder)?;
@@ -252,10 +259,13 @@ impl Round {
 }
 
 /// The middle one of an odd number of values, the upper middle one of an even number.
-fn median<T: Ord + Copy>(rounds: &[Round], value: impl Fn(&Round) -> T) -> Option<T> {
-    let mut values: Vec<T> = rounds.iter().map(value).collect();
+fn median_of<T: Ord + Copy>(mut values: Vec<T>) -> Option<T> {
     values.sort_unstable();
     values.get(values.len() / 2).copied()
+}
+
+fn median<T: Ord + Copy>(rounds: &[Round], value: impl Fn(&Round) -> T) -> Option<T> {
+    median_of(rounds.iter().map(value).collect())
 }
 
 /// Thousandths of one duration over another.
@@ -282,9 +292,7 @@ fn tell(screen: Screen, (rounds, recoveries): (&[Round], &[Recovery]), database:
     screen.line(format!("{rows} rows on {database}, median of {} rounds", rounds.len()));
     screen.line(format!("  intake / floor              {}", thousandths(intake_ratio)));
     screen.line(format!("  whole payroll / floor       {}", thousandths(whole_ratio)));
-    let mut recovered: Vec<u128> = recoveries.iter().map(|one| ratio(one.killed, one.undisturbed)).collect();
-    recovered.sort_unstable();
-    let recovery_ratio = recovered.get(recovered.len() / 2).copied();
+    let recovery_ratio = median_of(recoveries.iter().map(|one| ratio(one.killed, one.undisturbed)).collect());
     if let Some(recovery_ratio) = recovery_ratio {
         screen.line(format!("  killed half way / not       {}", thousandths(recovery_ratio)));
     }

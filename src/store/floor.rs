@@ -18,6 +18,9 @@ const SETTLE_ROWS: i64 = 5_000;
 /// A sealed payee of usual length.
 const PAYEE_BYTES: usize = 110;
 
+/// A sealed rest of an entry of usual length.
+const ENTRY_BYTES: usize = 48;
+
 /// Spreads a number over 16 bytes, as a hash would.
 fn spread(number: i64) -> [u8; 16] {
     let mut mixed = number.unsigned_abs().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -68,6 +71,43 @@ pub async fn settle(store: &Store, rows: i64) -> Result<()> {
         tx.commit().await?;
     }
     Ok(())
+}
+
+/// Loads as many statement entries as there are rows, as migrated, and then joins both in one statement that changes
+/// the state of every row whose sum agrees.
+pub async fn join(store: &Store, rows: i64) -> Result<()> {
+    let mut tx = store.begin().await?;
+    let pieces = (1..=rows).step_by(25_000).map(|first| {
+        let numbers: Vec<i64> = (first..(first + CHUNK_ROWS).min(rows + 1)).collect();
+        let (count, rest) = (numbers.len(), [b'x'; ENTRY_BYTES]);
+        Load {
+            table: "entry",
+            columns: vec![
+                ("statement", Column::Int(vec![1; count])),
+                ("position", Column::Int(numbers.clone())),
+                ("detail", Column::Int(vec![1; count])),
+                ("direction", Column::texts((0..count).map(|_| "debit"))),
+                ("kind", Column::texts((0..count).map(|_| "payment"))),
+                ("currency", Column::texts((0..count).map(|_| "KES"))),
+                ("amount_minor", Column::Int(vec![123_456; count])),
+                ("payments", Column::Int(vec![1; count])),
+                ("disbursement", Column::Int(numbers.clone())),
+                ("sealed", Column::bytes((0..count).map(|_| &rest[..]))),
+                ("number", Column::Int(numbers)),
+            ],
+        }
+    });
+    tx.load_all(pieces).await?;
+    let sql = "UPDATE disbursement SET state = $1, end_evidence = 1, end_position = 0 FROM entry e \
+               WHERE e.disbursement = disbursement.number AND e.amount_minor = disbursement.amount_minor AND e.statement = 1";
+    tx.execute(sql, values![State::Settled.code()]).await?;
+    tx.commit().await
+}
+
+/// The numbers and sums of a payroll's rows, in order, for a bank's statement of them.
+pub async fn ordered(store: &Store, payroll: i64) -> Result<Vec<(i64, i64)>> {
+    let sql = "SELECT number, amount_minor FROM disbursement WHERE payroll = $1 ORDER BY number";
+    store.read().await?.map_rows(sql, values![payroll], |row| Ok((row.int(0)?, row.int(1)?))).await
 }
 
 /// Loads `rows` rows of a fixed, lean payment table with the three indexes that any would have.
