@@ -319,9 +319,13 @@ fn falls(seed: u64, die: Fault, per_mille: u16, key: &str) -> bool {
     per_mille > 0 && draw(seed, die, key) % 1000 < u64::from(per_mille)
 }
 
-/// SplitMix64, stepped once for each eight bytes of the key.
 fn draw(seed: u64, die: Fault, key: &str) -> u64 {
-    let start = mix(seed ^ ((die as u64) << 56));
+    roll(seed, die as u64, key)
+}
+
+/// SplitMix64, stepped once for each eight bytes of the key. Dice are numbered below 256.
+pub(super) fn roll(seed: u64, die: u64, key: &str) -> u64 {
+    let start = mix(seed ^ (die << 56));
     key.as_bytes().chunks(8).fold(mix(start ^ key.len() as u64), |state, chunk| {
         let mut word = [0_u8; 8];
         word[..chunk.len()].copy_from_slice(chunk);
