@@ -3,6 +3,7 @@
 
 mod api;
 mod attack;
+mod banks;
 mod cases;
 mod chaos;
 mod cli;

@@ -209,6 +209,9 @@ impl World {
         for number in &due.publications {
             self.engine.tell(Id::new(*number)).await.unwrap();
         }
+        for number in &due.mailboxes {
+            self.engine.collect(Id::new(*number)).await.unwrap();
+        }
         self.sandbox.quiet().await;
         !due.batches.is_empty() || !due.publications.is_empty()
     }
