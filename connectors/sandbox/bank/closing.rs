@@ -1,13 +1,17 @@
 //! The end of a day and the morning of the next: charges, statements, notices, and what falls due.
 //! Deliberately not here: the forms.
 
+use std::io::{self, Write};
+
 use chrono::NaiveDate;
 
+use super::answers::Later;
 use super::book::Held;
 use super::camt::{self, StatementForm, Version};
 use super::desk::safe;
-use super::journal::{Date, Event, OtherKind};
+use super::journal::{Date, Event, OtherKind, Payment};
 use super::sheet::Sheet;
+use super::status::Reporting;
 use super::{Bank, calendar, mt940};
 
 impl Bank {
@@ -19,6 +23,7 @@ impl Bank {
             self.others(account)?;
             self.close(account)?;
         }
+        self.confirm()?;
         for name in self.released() {
             self.note(Event::Put(name))?;
         }
@@ -26,6 +31,27 @@ impl Bank {
         self.morning()?;
         self.commit()?;
         Ok(self.book.day)
+    }
+
+    /// Says that the day's payments were executed, where the bank does so.
+    fn confirm(&mut self) -> anyhow::Result<()> {
+        if !self.settings.confirms || self.settings.statuses != Reporting::All {
+            return Ok(());
+        }
+        let from = self.book.credits.partition_point(|credit| credit.day < self.book.day);
+        let credits = self.book.credits.get(from..).unwrap_or_default();
+        let executed = credits.iter().map(|credit| Later {
+            group: credit.group,
+            payment: Payment {
+                reference: credit.reference.clone(),
+                minor: credit.amount.minor,
+                account: credit.account.clone(),
+                name: Box::default(),
+            },
+            code: None,
+        });
+        let executed: Vec<_> = executed.collect();
+        self.answer_later(&executed, "ACSC")
     }
 
     /// Withheld files whose day has come.
@@ -54,18 +80,22 @@ impl Bank {
 
     /// Writes an account's statement, and the notice where there is one.
     fn close(&mut self, account: u32) -> anyhow::Result<()> {
-        let sheet = Sheet::draw(&self.book, account, self.settings.reversals)?;
+        let mut sheet = Sheet::draw(&self.book, account, self.settings.reversals)?;
         let (form, number) = (self.settings.statement, sheet.number);
         let tail = format!("{}_{}_{number:05}", safe(&sheet.account.id), sheet.day.format("%Y%m%d"));
         let name = match form {
             StatementForm::Mt940 => format!("MT940_{tail}.sta"),
             StatementForm::Camt053V02 | StatementForm::Camt053V08 => format!("CAMT053_{tail}.xml"),
         };
-        self.desk.write(&name, |out| match form {
-            StatementForm::Mt940 => mt940::statement(&sheet, out),
-            StatementForm::Camt053V02 => camt::statement(&sheet, Version::V02, out),
-            StatementForm::Camt053V08 => camt::statement(&sheet, Version::V08, out),
-        })?;
+        let is_amended = self.settings.faults.amended_statement == number;
+        let last = if is_amended { sheet.leave_out_last() } else { None };
+        self.desk.write(&name, |out| written(&sheet, form, out))?;
+        let mut amended = None;
+        if let Some(last) = last {
+            sheet.put_back(last);
+            let name = amended.insert(format!("AMENDED_{name}"));
+            self.desk.write(name, |out| written(&sheet, form, out))?;
+        }
         let notice = (self.settings.notices && sheet.has_batches()).then(|| format!("CAMT054_{tail}.xml"));
         if let Some(notice) = &notice {
             let version = if form == StatementForm::Camt053V02 { Version::V02 } else { Version::V08 };
@@ -73,6 +103,10 @@ impl Bank {
         }
         self.note(Event::Statement(account))?;
         self.send(name, number)?;
+        if let Some(name) = amended {
+            let until = Some(Date(calendar::next(self.book.day)));
+            self.note(Event::Withheld { name: name.into(), until })?;
+        }
         notice.map_or(Ok(()), |notice| self.note(Event::Put(notice.into())))
     }
 
@@ -101,25 +135,33 @@ impl Bank {
         for credit in self.book.backs_due() {
             self.note(Event::Back(credit))?;
         }
-        let mut rejected: Vec<(Held, Box<str>)> = Vec::new();
+        let mut rejected = Vec::new();
         for place in self.book.held_due() {
-            let Some(held) = self.book.held.get(&place) else { continue };
-            let held = held.clone();
+            let Some(Held { group, payment, code, .. }) = self.book.held.get(&place).cloned() else { continue };
             self.note(Event::Released(place))?;
-            let code = match &held.code {
+            let code = match code {
                 Some(code) => {
-                    let (group, payment) = (held.group, held.payment.clone());
-                    self.note(Event::Rejected { group, payment, code: code.clone() })?;
-                    Some(code.clone())
+                    self.note(Event::Rejected { group, payment: payment.clone(), code: code.clone() })?;
+                    Some(code)
                 }
                 None => {
-                    let fate = self.settings.faults.fate(&held.payment.reference, &held.payment.account);
-                    self.execute(held.group, held.payment.clone(), fate)?.map(Into::into)
+                    let fate = self.settings.faults.fate(&payment.reference, &payment.account);
+                    self.execute(group, payment.clone(), fate)?.map(Into::into)
                 }
             };
-            rejected.extend(code.map(|code| (held, code)));
+            if code.is_some() {
+                rejected.push(Later { group, payment, code });
+            }
         }
-        self.answer_late(&rejected)
+        self.answer_later(&rejected, "PART")
+    }
+}
+
+fn written<W: Write>(sheet: &Sheet<'_>, form: StatementForm, out: W) -> io::Result<W> {
+    match form {
+        StatementForm::Mt940 => mt940::statement(sheet, out),
+        StatementForm::Camt053V02 => camt::statement(sheet, Version::V02, out),
+        StatementForm::Camt053V08 => camt::statement(sheet, Version::V08, out),
     }
 }
 

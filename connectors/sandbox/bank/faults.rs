@@ -55,6 +55,9 @@ pub struct BankFaults {
     pub duplicate_statement: bool,
     /// The statement of this number is withheld until the bank is healed; 0 is none.
     pub statement_gap: u32,
+    /// The statement of this number lacks its last entry, and comes again, whole and under the same id, on the next
+    /// business day; 0 is none.
+    pub amended_statement: u32,
     /// Statements appear so many business days late.
     pub statement_lag_days: u32,
     /// Debits that nobody ordered.
@@ -133,6 +136,7 @@ impl BankFaults {
             wrong_amount_per_mille: 0,
             duplicate_statement: false,
             statement_gap: 0,
+            amended_statement: 0,
             statement_lag_days: 0,
             foreign_debits_per_day: 0,
             foreign_credits_per_day: 0,

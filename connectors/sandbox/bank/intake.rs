@@ -1,6 +1,6 @@
-//! A customer's file: taken, judged, answered, executed. Deliberately not here: reading it (`order.rs`), and days.
+//! A customer's file: taken, judged, executed. Deliberately not here: reading it (`order.rs`), how the answer goes out
+//! (`answers.rs`), and days.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -8,21 +8,16 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::NaiveDate;
 
-use super::book::Held;
-use super::desk::safe;
 use super::faults::{Fate, Shown};
 use super::journal::{Date, Event, Payment, Visible};
 use super::order::{self, Group, Order, Refusal, Row};
-use super::status::{Answer, AnswerGroup, AnswerRow, NOT_PROVIDED, Reporting, together};
+use super::status::{Answer, AnswerGroup, AnswerRow, REJECTED, together};
 use super::{Bank, calendar};
 
-/// What stands for the kind of a file that could not be read.
-const KIND_UNKNOWN: &str = "pain.001";
 /// The status of a payment that was executed, or looks so.
 const IN_PROCESS: &str = "ACSP";
 /// The status of a payment whose day has not come.
 const ACCEPTED: &str = "ACCP";
-const REJECTED: &str = "RJCT";
 /// There is not enough money in the account.
 const OUT_OF_FUNDS: &str = "AM04";
 /// A file of this name was there before.
@@ -37,19 +32,25 @@ impl Bank {
     pub fn take(&mut self) -> anyhow::Result<usize> {
         self.carry_on()?;
         let names = self.desk.waiting()?;
+        let mut taken_count = 0;
         for name in &names {
+            let path = self.desk.incoming(name);
+            // The customer may have thought better of it.
+            if !path.exists() {
+                continue;
+            }
+            taken_count += 1;
             let done = self.desk.free_name(name);
             let taken = Event::Taken { name: name.as_str().into(), done: done.as_str().into() };
             if self.book.lost_count < self.settings.faults.lose_first_files {
                 self.note(Event::Lost(done.into()))?;
             } else {
-                let path = self.desk.incoming(name);
                 self.file(name, &path)?;
             }
             self.note(taken)?;
             self.commit()?;
         }
-        Ok(names.len())
+        Ok(taken_count)
     }
 
     /// Judges one file and does what it says.
@@ -74,21 +75,6 @@ impl Bank {
     fn refusal(&self, order: &Order) -> Option<(&'static str, &'static str)> {
         let is_known = self.book.knows(&order.message_id) && !self.settings.faults.forgets_message_ids;
         is_known.then_some((DUPLICATE_FILE, "a file of this MsgId was taken before"))
-    }
-
-    fn refuse(&mut self, name: &str, refusal: &Refusal) -> anyhow::Result<()> {
-        let answer = Answer {
-            id: self.status_id(),
-            day: self.book.day,
-            currency: self.book.currency,
-            message_id: refusal.message_id.as_deref().unwrap_or(NOT_PROVIDED),
-            kind: refusal.kind.as_deref().unwrap_or(KIND_UNKNOWN),
-            content: None,
-            status: REJECTED,
-            reason: Some((refusal.code, refusal.text.clone())),
-            groups: Vec::new(),
-        };
-        self.answer(name, answer)
     }
 
     fn accept(&mut self, name: &str, order: &Order) -> anyhow::Result<()> {
@@ -174,73 +160,6 @@ impl Bank {
         self.note(Event::Credit { group, payment, shown_minor, shown, back })?;
         Ok(None)
     }
-
-    /// Says of a file's payments what was decided on them later: their places among the held.
-    pub(super) fn answer_late(&mut self, rejected: &[(Held, Box<str>)]) -> anyhow::Result<()> {
-        let mut by_file: BTreeMap<u32, Vec<&(Held, Box<str>)>> = BTreeMap::new();
-        for one in rejected {
-            by_file.entry(self.book.group(one.0.group)?.file).or_default().push(one);
-        }
-        for (file, rows) in by_file {
-            let head = self.book.files.get(file as usize).context("there is no such file")?;
-            let (message_id, kind) = (head.message_id.clone(), head.kind.clone());
-            let mut by_group: BTreeMap<u32, Vec<AnswerRow<'_>>> = BTreeMap::new();
-            for (held, code) in rows {
-                by_group.entry(held.group).or_default().push(answered_late(held, code));
-            }
-            let ids = by_group.keys().map(|group| Ok(self.book.group(*group)?.id.clone()));
-            let ids = ids.collect::<anyhow::Result<Vec<_>>>()?;
-            let groups = ids.iter().zip(by_group.into_values());
-            let answer = Answer {
-                id: self.status_id(),
-                day: self.book.day,
-                currency: self.book.currency,
-                message_id: &message_id,
-                kind: &kind,
-                content: None,
-                status: "PART",
-                reason: None,
-                groups: groups.map(|(id, rows)| AnswerGroup { id, status: "PART", rows }).collect(),
-            };
-            if self.settings.statuses != Reporting::GroupOnly {
-                self.answer(&message_id, answer)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn status_id(&self) -> String {
-        format!("ST{}-{:06}", self.book.day.format("%Y%m%d"), self.book.statuses + 1)
-    }
-
-    /// Writes a status as far as the bank says anything, and sends it out as far as it arrives.
-    fn answer(&mut self, about: &str, mut answer: Answer<'_>) -> anyhow::Result<()> {
-        let faults = self.settings.faults.clone();
-        if self.settings.statuses == Reporting::Silent {
-            return Ok(());
-        }
-        answer.cut(self.settings.statuses);
-        let is_lost = faults.loses_status(answer.message_id);
-        if faults.status_not_provided {
-            answer.message_id = NOT_PROVIDED;
-        }
-        let stem = about.strip_suffix(".xml").unwrap_or(about);
-        let name = format!("PAIN002_{}_{}.xml", safe(stem), answer.id);
-        let version = self.settings.status_version;
-        self.desk.write(&name, |out| answer.write(out, version))?;
-        self.note(Event::Status)?;
-        let mut names = vec![name];
-        if let (true, Some(name)) = (faults.status_twice, names.first()) {
-            let copy = format!("AGAIN_{name}");
-            self.desk.copy(name, &copy)?;
-            names.push(copy);
-        }
-        for name in names {
-            let name = name.into();
-            self.note(if is_lost { Event::Withheld { name, until: None } } else { Event::Put(name) })?;
-        }
-        Ok(())
-    }
 }
 
 /// Bytes of a file that are read at once.
@@ -260,14 +179,4 @@ fn answered<'a>(group: &'a Group, told: &[Told]) -> AnswerGroup<'a> {
         code: *code,
     });
     AnswerGroup { id: &group.id, status: together(told.iter().map(|(status, _)| *status)), rows: rows.collect() }
-}
-
-fn answered_late<'a>(held: &'a Held, code: &'a str) -> AnswerRow<'a> {
-    AnswerRow {
-        reference: &held.payment.reference,
-        account: &held.payment.account,
-        minor: held.payment.minor,
-        status: REJECTED,
-        code: Some(code),
-    }
 }

@@ -3,6 +3,7 @@
 //! Deliberately not here: anything a payer could share; it is written from the specifications alone.
 
 mod accounts;
+mod answers;
 mod book;
 mod calendar;
 mod camt;
@@ -18,6 +19,7 @@ mod sheet;
 mod status;
 #[cfg(test)]
 mod tests;
+mod values;
 mod xml;
 
 use std::collections::HashMap;
@@ -64,6 +66,9 @@ pub struct BankSettings {
     pub status_version: StatusVersion,
     /// How much statuses say.
     pub statuses: Reporting,
+    /// Whether a second status at the end of the day says `ACSC` of what was executed; only when statuses say
+    /// everything.
+    pub confirms: bool,
     /// The form of statements.
     pub statement: StatementForm,
     /// Whether a group is booked as one entry where the file leaves it open.
@@ -87,6 +92,7 @@ impl BankSettings {
             faults: BankFaults::default(),
             status_version: StatusVersion::default(),
             statuses: Reporting::default(),
+            confirms: false,
             statement: StatementForm::default(),
             batch_booking: false,
             notices: false,

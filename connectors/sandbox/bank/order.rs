@@ -5,12 +5,13 @@ use std::io::BufRead;
 
 use chrono::NaiveDate;
 use quick_xml::NsReader;
-use quick_xml::escape::resolve_predefined_entity;
-use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 use rust_decimal::Decimal;
 
 use super::accounts::is_iban;
+pub(super) use super::values::Refusal;
+use super::values::{Totals, bounded, broken, count, day, decimal, id, meaning, truth};
 use crate::contract::{AmountError, Currency, Money};
 
 /// What every namespace that is taken begins with.
@@ -19,8 +20,6 @@ const NAMESPACE_HEAD: &str = "urn:iso:std:iso:20022:tech:xsd:";
 const KINDS: [&str; 2] = ["pain.001.001.03", "pain.001.001.09"];
 /// The element below `Document`.
 const ROOT: &str = "CstmrCdtTrfInitn";
-/// Longest identifier.
-const ID_CHARS_MAX: usize = 35;
 /// Longest account that is not an IBAN.
 const ACCOUNT_CHARS_MAX: usize = 34;
 /// Longest name.
@@ -65,26 +64,6 @@ pub(super) struct Row {
     pub(super) fault: Option<&'static str>,
 }
 
-/// A file that is refused as a whole, and what could be read of its head.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    pub(super) text: String,
-    pub(super) message_id: Option<String>,
-    pub(super) kind: Option<String>,
-}
-
-impl Refusal {
-    pub(super) fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), message_id: None, kind: None }
-    }
-}
-
-/// What breaks the format.
-fn broken(text: impl Into<String>) -> Refusal {
-    Refusal::new("FF01", text)
-}
-
 /// Reads one file. What cannot be read at all is also a refusal.
 pub(super) fn read(from: impl BufRead, currency: Currency) -> Result<Order, Refusal> {
     let mut reading = Reading::new(currency);
@@ -97,33 +76,6 @@ pub(super) fn read(from: impl BufRead, currency: Currency) -> Result<Order, Refu
             kind: Some(order.kind).filter(|kind| !kind.is_empty()),
             ..refusal
         }),
-    }
-}
-
-/// What a level says of its content, and what is in it.
-#[derive(Debug, Default)]
-struct Totals {
-    stated_count: Option<u64>,
-    stated_sum: Option<Decimal>,
-    count: u64,
-    sum: Decimal,
-}
-
-impl Totals {
-    fn add(&mut self, amount: Decimal) -> Result<(), Refusal> {
-        self.count += 1;
-        self.sum = self.sum.checked_add(amount).ok_or_else(|| broken("the sum is too large"))?;
-        Ok(())
-    }
-
-    fn check(&self, level: &str) -> Result<(), Refusal> {
-        if self.stated_count.is_some_and(|stated| stated != self.count) {
-            return Err(Refusal::new("AM18", format!("{level} holds {} payments, not as many as it says", self.count)));
-        }
-        if self.stated_sum.is_some_and(|stated| stated != self.sum) {
-            return Err(Refusal::new("AM10", format!("{level} adds up to {}, not to its control sum", self.sum)));
-        }
-        Ok(())
     }
 }
 
@@ -364,50 +316,4 @@ fn kind<'a>(found: &ResolveResult<'a>, name: &str) -> Result<&'a str, Refusal> {
     let kind = namespace.strip_prefix(NAMESPACE_HEAD).filter(|kind| KINDS.contains(kind));
     let kind = kind.filter(|_| name == "Document");
     kind.ok_or_else(|| broken("neither pain.001.001.03 nor pain.001.001.09"))
-}
-
-fn meaning(reference: &BytesRef<'_>) -> Option<char> {
-    match reference.resolve_char_ref() {
-        Ok(Some(c)) => Some(c),
-        Ok(None) => resolve_predefined_entity(reference).and_then(|text| text.chars().next()),
-        Err(_) => None,
-    }
-}
-
-fn bounded(text: &str, chars_max: usize, name: &str) -> Result<String, Refusal> {
-    match text.chars().count() {
-        0 => Err(broken(format!("{name} is empty"))),
-        chars if chars > chars_max => Err(broken(format!("{name} is too long"))),
-        _ => Ok(text.to_owned()),
-    }
-}
-
-fn id(text: &str, name: &str) -> Result<String, Refusal> {
-    bounded(text, ID_CHARS_MAX, name)
-}
-
-fn count(text: &str) -> Result<u64, Refusal> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let count = digits.then(|| text.parse().ok()).flatten();
-    count.ok_or_else(|| broken("NbOfTxs is no number"))
-}
-
-/// An amount or control sum: at most 18 digits, no sign.
-fn decimal(text: &str) -> Result<Decimal, Refusal> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let value = (plain && (1..=18).contains(&digits)).then(|| Decimal::from_str_exact(text).ok()).flatten();
-    value.ok_or_else(|| broken("an amount or control sum is no decimal"))
-}
-
-fn truth(text: &str) -> Result<bool, Refusal> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(broken("BtchBookg is neither true nor false")),
-    }
-}
-
-fn day(text: &str) -> Result<NaiveDate, Refusal> {
-    text.parse().map_err(|_| broken("ReqdExctnDt is no date"))
 }

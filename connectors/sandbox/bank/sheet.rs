@@ -89,6 +89,19 @@ impl<'a> Sheet<'a> {
         places.iter().filter_map(|place| credits.get(*place as usize).map(|credit| (*place, credit)))
     }
 
+    /// Takes the last entry out; what is left adds up.
+    pub(super) fn leave_out_last(&mut self) -> Option<Entry> {
+        let last = self.entries.pop()?;
+        self.closing_minor = self.closing_minor.saturating_sub(last.minor);
+        Some(last)
+    }
+
+    /// Puts it in again.
+    pub(super) fn put_back(&mut self, last: Entry) {
+        self.closing_minor = self.closing_minor.saturating_add(last.minor);
+        self.entries.push(last);
+    }
+
     /// Whether there is something that only a notice tells in detail.
     pub(super) fn has_batches(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.content, Content::Batch(..)))

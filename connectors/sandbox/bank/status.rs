@@ -12,6 +12,8 @@ use crate::contract::Currency;
 
 /// What stands in place of a name that could not be read.
 pub(super) const NOT_PROVIDED: &str = "NOTPROVIDED";
+/// The status of what was not and will not be executed.
+pub(super) const REJECTED: &str = "RJCT";
 /// Longest explanation.
 const TEXT_CHARS_MAX: usize = 105;
 
@@ -76,14 +78,14 @@ pub(super) fn together(statuses: impl IntoIterator<Item = &'static str>) -> &'st
     let (mut is_any_rejected, mut is_any_taken) = (false, false);
     for status in statuses {
         match status {
-            "RJCT" => is_any_rejected = true,
+            REJECTED => is_any_rejected = true,
             "PART" => (is_any_rejected, is_any_taken) = (true, true),
             _ => is_any_taken = true,
         }
     }
     match (is_any_rejected, is_any_taken) {
         (true, true) => "PART",
-        (true, false) => "RJCT",
+        (true, false) => REJECTED,
         (false, _) => "ACCP",
     }
 }

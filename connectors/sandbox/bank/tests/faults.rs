@@ -43,6 +43,16 @@ fn statements_come_late_and_twice() {
 }
 
 #[test]
+fn a_statement_comes_again_with_what_it_lacked() {
+    let world = three_days("amended", BankFaults { amended_statement: 1, ..BankFaults::default() });
+    let statements = world.statements();
+    let amended = statement(&world.out("AMENDED")[0]);
+    assert_eq!((statements[0].entries.len(), amended.entries.len()), (1, 2));
+    assert_eq!(statements[0].heads, amended.heads, "it is the same statement");
+    assert_eq!(minor(statements[1].heads[0].opening), minor(amended.ends[0].closing));
+}
+
+#[test]
 fn lines_are_skipped_and_sums_are_wrong_and_the_ledger_knows_better() {
     let faults = BankFaults { skip_entry_per_mille: 1000, wrong_amount_per_mille: 1000, ..BankFaults::default() };
     for batch in [false, true] {
