@@ -16,8 +16,8 @@ use bytes::Bytes;
 pub use settings::{CalendarSettings, Finality, Settings};
 
 use crate::contract::{
-    Batch, Connector, Failure, FileSink, Gate, Inbox, Message, Outcome, Profile, ReadError, Reason, ReasonClass, Report,
-    Said, Source,
+    Batch, Connector, Failure, FileSink, Gate, Inbox, Message, Outcome, Profile, ReadError, Reason, ReasonClass,
+    Report, Said, Source,
 };
 use crate::delivery::{Delivery, Sight};
 use crate::iso20022::{self, pain001};

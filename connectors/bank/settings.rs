@@ -111,7 +111,8 @@ fn weekend() -> Vec<Weekday> {
 
 impl CalendarSettings {
     fn calendar(&self) -> Result<Calendar, Failure> {
-        let zone: Tz = self.zone.parse().map_err(|_| unusable("calendar.zone is no time zone, such as Africa/Nairobi"))?;
+        let zone: Tz =
+            self.zone.parse().map_err(|_| unusable("calendar.zone is no time zone, such as Africa/Nairobi"))?;
         let week = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
         let rules = [
             (week.iter().any(|day| !self.rest_days.contains(day)), "calendar.rest_days leaves no day to work on"),

@@ -21,7 +21,11 @@ impl Folder {
     }
 
     /// One step on a thread that may block.
-    async fn step<T: Send + 'static>(&self, path: &str, step: impl FnOnce(&Path) -> Step<T> + Send + 'static) -> Step<T> {
+    async fn step<T: Send + 'static>(
+        &self,
+        path: &str,
+        step: impl FnOnce(&Path) -> Step<T> + Send + 'static,
+    ) -> Step<T> {
         let path = self.root.join(path);
         let done = tokio::task::spawn_blocking(move || step(&path)).await;
         done.unwrap_or_else(|error| Err(Trouble::Unknown(error.to_string())))

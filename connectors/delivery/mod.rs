@@ -131,7 +131,10 @@ impl Delivery {
         match self.sight(place.as_mut(), name, size).await.map_err(Trouble::before)? {
             Sight::There => return self.mark(place.as_mut(), name).await,
             Sight::OtherSize => {
-                return Err(Failure::InDoubt(Reason::unknown("other_size", format!("{name} is there with another size"))));
+                return Err(Failure::InDoubt(Reason::unknown(
+                    "other_size",
+                    format!("{name} is there with another size"),
+                )));
             }
             Sight::OnlyPart | Sight::Nothing => {}
         }
@@ -147,7 +150,10 @@ impl Delivery {
         match place.rename(&part, &whole).await {
             Ok(()) => {}
             Err(Trouble::Exists) => {
-                return Err(Failure::InDoubt(Reason::unknown("name_taken", format!("{name} appeared while it was put"))));
+                return Err(Failure::InDoubt(Reason::unknown(
+                    "name_taken",
+                    format!("{name} appeared while it was put"),
+                )));
             }
             Err(Trouble::Unknown(text)) => return Err(Failure::InDoubt(Reason::unknown("rename_unanswered", text))),
             Err(trouble) => return self.refused(place.as_mut(), name, size, trouble).await,

@@ -42,7 +42,9 @@ mod tests {
             assert!(!may_be_put(bad), "{bad:?}");
         }
         assert!(may_be_put("PAIN001_20261125_000000008JN20007.xml"));
-        for bad in ["", ".x.part", "x.xml.part", "x.TMP", "a\nb", "a\0b", "../x", "a/b", &"x".repeat(256), "\u{fffd}.xml"] {
+        for bad in
+            ["", ".x.part", "x.xml.part", "x.TMP", "a\nb", "a\0b", "../x", "a/b", &"x".repeat(256), "\u{fffd}.xml"]
+        {
             assert!(!is_whole_name(bad), "{bad:?}");
         }
         assert!(is_whole_name("Kontoauszug März 2026.xml"));

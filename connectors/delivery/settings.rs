@@ -175,7 +175,8 @@ impl TryFrom<Written> for Settings {
                     None => Vec::new(),
                 };
                 if host_keys.is_empty() {
-                    let text = "delivery.host_key is missing: ask the bank for its server's key (ssh-keyscan shows one)";
+                    let text =
+                        "delivery.host_key is missing: ask the bank for its server's key (ssh-keyscan shows one)";
                     return Err(text.to_owned());
                 }
                 let server = Server {
@@ -214,11 +215,15 @@ impl Settings {
         };
         let mut folders = std::iter::once(&self.outbox).chain(&self.collect).chain(&self.sent).chain(archive);
         let below = |folder: &String| !folder.starts_with('/') && !folder.split('/').any(|part| part == "..");
-        let ending = |marker: &Option<String>| marker.as_deref().is_none_or(|text| text.len() > 1 && text.starts_with('.'));
+        let ending =
+            |marker: &Option<String>| marker.as_deref().is_none_or(|text| text.len() > 1 && text.starts_with('.'));
         let rules = [
             (folders.all(below), "delivery: folders are written below its path, without `..`"),
             (!self.collect.contains(&self.outbox), "delivery.collect must not name the outbox"),
-            (archive.is_none_or(|folder| !self.collect.contains(folder)), "delivery.collected must not archive where it collects"),
+            (
+                archive.is_none_or(|folder| !self.collect.contains(folder)),
+                "delivery.collected must not archive where it collects",
+            ),
             (ending(&self.marker) && ending(&self.wants_marker), "delivery: a marker is an ending such as `.done`"),
             (self.files_max > 0 && self.file_bytes_max > 0, "delivery: files_max and file_bytes_max must be above 0"),
             (self.timeout_seconds > 0, "delivery.timeout_seconds must be at least 1"),

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use russh::client::{self, Handle};
-use russh::keys::{
-    HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, decode_secret_key,
-};
+use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, decode_secret_key};
 use russh_sftp::client::error::Error;
 use russh_sftp::client::{Config, RawSftpSession, SftpSession};
 use russh_sftp::protocol::{FileAttributes, StatusCode};
@@ -118,7 +116,11 @@ async fn connect(server: &Server, keys: Vec<PublicKey>) -> Step<Handle<Pinned>> 
         match (other, error) {
             (Some(other), _) => Trouble::Wrong(
                 "host_key_changed",
-                format!("{} shows the key {other}, and {} is pinned: ask the bank before anything else", server.host, pins.join(" or ")),
+                format!(
+                    "{} shows the key {other}, and {} is pinned: ask the bank before anything else",
+                    server.host,
+                    pins.join(" or ")
+                ),
             ),
             (None, russh::Error::NoCommonAlgo { .. }) => Trouble::Wrong(
                 "host_key_changed",
@@ -182,7 +184,9 @@ impl Place for Sftp {
         while found.len() < most {
             match raw.readdir(handle.as_str()).await {
                 Ok(names) if !names.files.is_empty() => {
-                    found.extend(names.files.into_iter().map(|file| Found { stat: stat(&file.attrs), name: file.filename }));
+                    found.extend(
+                        names.files.into_iter().map(|file| Found { stat: stat(&file.attrs), name: file.filename }),
+                    );
                 }
                 Ok(_) => break,
                 Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use paymaster::domain::disbursement::State;
 use paymaster::domain::payroll::PayrollState;
+use paymaster_connectors::sandbox::bank::BankFaults;
 use paymaster_connectors::sandbox::bank::{
     CLOSED_ACCOUNT, LATE_REJECTION, PLAIN, RETURNED_NEXT_DAY, Reporting, SHOWN_SHORT, StatementForm, StatusVersion,
     UNKNOWN_ACCOUNT, UNKNOWN_CODE,
 };
-use paymaster_connectors::sandbox::bank::BankFaults;
 use serde_json::json;
 
 use super::stage::{BANK, Stage, plain, total};
@@ -187,7 +187,7 @@ on_both! {
         assert_eq!(stage.count(payroll.id, State::Queued).await, 2);
         assert_eq!(stage.exceptions().await, ["provider_blocked"]);
         std::fs::rename(stage.root.join("away"), stage.root.join("in")).unwrap();
-        stage.engine().resume_provider(&stage.world.checker, BANK).await.unwrap();
+        stage.engine().pause_provider(BANK, None).await.unwrap();
         stage.world.pass_seconds(400);
         stage.send().await;
         stage.day_ends().await;

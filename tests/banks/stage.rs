@@ -9,7 +9,7 @@ use paymaster::domain::id::{Id, Payroll};
 use paymaster::domain::payroll::PayrollState;
 use paymaster::engine::{Engine, Provider, Route, Timeline};
 use paymaster::store::payroll::{PayrollRow, Total};
-use paymaster_connectors::contract::{Currency, Money};
+use paymaster_connectors::contract::Currency;
 use paymaster_connectors::sandbox::bank::{Bank, BankSettings, account_with};
 use serde_json::{Value, json};
 
@@ -182,8 +182,4 @@ pub fn plain(count: usize) -> Vec<&'static str> {
 pub fn total(count: i64) -> Total {
     let sum_minor = (1..=count).map(|n| 10_000 + n).sum();
     Total { payments: count, sum_minor }
-}
-
-pub fn kes(minor: i64) -> Money {
-    Money::new(minor, Currency::parse("KES").unwrap())
 }

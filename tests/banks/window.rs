@@ -21,7 +21,9 @@ on_both! {
         let batch = stage.engine().batches(scope, payroll.id, 0, 10).await.unwrap().remove(0);
         // Friday 08:00 in Nairobi.
         assert_eq!(batch.due_at, Some(1_795_593_600_000_000 + (45 * 3600) * 1_000_000));
-        let facts = stage.engine().batch_facts(scope, batch.id).await.unwrap();
+        let mut tx = stage.engine().store.read().await.unwrap();
+        let facts = paymaster::store::notes::facts(&mut tx, scope, batch.id.number(), 100).await.unwrap();
+        drop(tx);
         assert!(facts.iter().any(|fact| fact.event == "batch.waits"), "{facts:?}");
         stage.world.pass_seconds(45 * 3600);
         stage.send().await;

@@ -156,6 +156,7 @@ fn the_projects_own_files_are_taken() {
         currency: kes(),
         made_at: "2026-11-25T08:30:00Z".parse().unwrap(),
         execute_on: date(FIRST_DAY),
+        wire_bytes: 0,
         provider_reference: None,
         instructions: (1..=20).map(instruction).collect(),
     };
