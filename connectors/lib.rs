@@ -3,6 +3,7 @@
 //! The compiler enforces that a connector knows nothing of the service: this package does not depend on it.
 
 pub mod contract;
+pub mod delivery;
 pub mod http;
 pub mod iso20022;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub mod mt940;
 pub mod reading;
 pub mod registry;
 pub mod sandbox;
+pub mod secret;
 
 use contract::{Connector, Failure};
 use serde_json::Value;

@@ -17,6 +17,7 @@ mod operator;
 mod reason;
 mod registry;
 mod request;
+pub mod sshd;
 mod statement;
 #[cfg(test)]
 mod tests;
