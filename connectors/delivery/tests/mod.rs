@@ -139,14 +139,17 @@ async fn put(delivery: &Delivery, name: &str, content: impl AsRef<[u8]>) -> Resu
     delivery.put(name, content.as_ref(), 7, &gate()).await
 }
 
+/// Called with the name of a file.
+type Hook = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Keeps what it is given, and does something at each question.
 #[derive(Default)]
 struct Kept {
     files: Vec<(Listed, Vec<u8>)>,
     /// Called with each name before it is fetched.
-    asked: Option<Box<dyn Fn(&str) + Send>>,
+    asked: Option<Hook>,
     /// Called with each name once it was taken.
-    taken: Option<Box<dyn Fn(&str) + Send>>,
+    taken: Option<Hook>,
     full: bool,
 }
 
