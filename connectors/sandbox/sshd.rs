@@ -37,22 +37,27 @@ pub struct Sshd {
 impl Sshd {
     /// Starts a server where one lands in `root`.
     pub fn start(root: &Path) -> anyhow::Result<Self> {
-        Self::start_as(root, "")
+        Self::start_as(root, "", "ed25519")
+    }
+
+    /// Starts a server whose key, and whose user's key, is of the older kind that many banks have.
+    pub fn start_rsa(root: &Path) -> anyhow::Result<Self> {
+        Self::start_as(root, "", "rsa")
     }
 
     /// Starts a server where nothing can be written.
     pub fn start_read_only(root: &Path) -> anyhow::Result<Self> {
-        Self::start_as(root, "-R ")
+        Self::start_as(root, "-R ", "ed25519")
     }
 
-    fn start_as(root: &Path, flags: &str) -> anyhow::Result<Self> {
+    fn start_as(root: &Path, flags: &str, key: &str) -> anyhow::Result<Self> {
         let program = PLACES.iter().map(PathBuf::from).find(|place| place.exists());
         let program = program.context("there is no sshd on this machine: install openssh-server")?;
         let root = root.to_str().context("the root must be text")?;
         let folder = tempfile::tempdir()?;
         let at = |name: &str| folder.path().join(name);
         for name in ["host", "client"] {
-            make_key(&at(name))?;
+            make_key(&at(name), key)?;
         }
         fs::copy(at("client.pub"), at("authorized_keys"))?;
         let user = said(Command::new("id").arg("-un"))?;
@@ -127,8 +132,8 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn make_key(path: &Path) -> anyhow::Result<()> {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path).status();
+fn make_key(path: &Path, kind: &str) -> anyhow::Result<()> {
+    let made = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(path).status();
     if made.context("starting ssh-keygen: install openssh-client")?.success() {
         return Ok(());
     }

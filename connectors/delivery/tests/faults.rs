@@ -24,14 +24,14 @@ struct Faulty {
     /// Whether the step that fails is done all the same.
     done: bool,
     rename_began: AtomicBool,
-    /// Called after each copy.
-    copied: Option<Hook>,
+    /// Called after each copy and each rename.
+    after: Option<Hook>,
 }
 
 impl Faulty {
     fn new(bank: &Bank, fails_at: u32, trouble: Trouble, done: bool) -> Self {
         let folder = Folder::new(bank.root.path());
-        Self { folder, steps: AtomicU32::new(0), fails_at, trouble, done, rename_began: false.into(), copied: None }
+        Self { folder, steps: AtomicU32::new(0), fails_at, trouble, done, rename_began: false.into(), after: None }
     }
 
     /// Whether it had as many steps as it took to fail.
@@ -66,15 +66,19 @@ impl Place for Faulty {
     }
     async fn rename_new(&self, from: At<'_>, to: At<'_>) -> Result<(), Trouble> {
         self.rename_began.store(true, Ordering::SeqCst);
-        self.step(self.folder.rename_new(from, to)).await
+        let renamed = self.step(self.folder.rename_new(from, to)).await;
+        if let Some(after) = &self.after {
+            after(to.name);
+        }
+        renamed
     }
     async fn remove(&self, at: At<'_>) -> Result<(), Trouble> {
         self.step(self.folder.remove(at)).await
     }
     async fn fetch(&self, at: At<'_>, bytes: u64, into: File) -> Result<bool, Trouble> {
         let fetched = self.step(self.folder.fetch(at, bytes, into)).await;
-        if let Some(copied) = &self.copied {
-            copied(at.name);
+        if let Some(after) = &self.after {
+            after(at.name);
         }
         fetched
     }
@@ -137,6 +141,18 @@ async fn a_full_disk_leaves_no_doubt() {
 }
 
 #[tokio::test]
+async fn a_no_to_the_rename_is_not_believed_when_the_file_is_gone() {
+    let bank = Bank::new(Kind::Folder);
+    let delivery = bank.delivery(json!({}));
+    // The rename, after four looks and the upload: it is done, the bank takes the file, and the answer is no.
+    let mut place = Faulty::new(&bank, 5, Trouble::No("failure".to_owned()), true);
+    let path = bank.path("in/P1.xml");
+    place.after = Some(Box::new(move |_| std::fs::remove_file(&path).unwrap()));
+    let file = put::Outgoing { name: "P1.xml", bytes: b"pay 100", items: 7 };
+    assert_eq!(told(put::put(&place, &delivery.plan, &file, &gate()).await), "in doubt place_refused");
+}
+
+#[tokio::test]
 async fn whatever_step_of_a_collect_fails_no_file_is_lost() {
     for (trouble, done) in troubles() {
         for fails_at in 0..STEPS_MAX {
@@ -169,7 +185,7 @@ async fn a_file_that_changes_while_it_is_copied_is_left() {
     bank.write("out/a", "begun");
     let path = bank.path("out/a");
     let mut place = Faulty::new(&bank, STEPS_MAX, Trouble::No(String::new()), false);
-    place.copied = Some(Box::new(move |_| std::fs::write(&path, "begun and more").unwrap()));
+    place.after = Some(Box::new(move |_| std::fs::write(&path, "begun and more").unwrap()));
     let mut kept = Kept::default();
     assert_eq!(collect::collect(&place, &delivery.plan, &mut kept).await, Ok(()));
     assert_eq!((kept.files.len(), bank.names("out").len()), (0, 1));

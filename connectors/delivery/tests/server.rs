@@ -120,6 +120,17 @@ async fn a_server_with_another_key_is_not_spoken_to() {
 }
 
 #[tokio::test]
+async fn keys_of_the_older_kind_are_spoken_too() {
+    let (bank, _) = bank(json!({}));
+    let sshd = Sshd::start_rsa(bank.root.path()).unwrap();
+    let mut settings = of_server(&sshd);
+    settings["outbox"] = json!("in");
+    assert!(sshd.host_key.starts_with("ssh-rsa "));
+    assert_eq!(put(&open(settings).unwrap(), "P1.xml", "pay 100").await, Ok(()));
+    assert_eq!(bank.names("in"), ["P1.xml"]);
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_let_us_in_blocks() {
     let (bank, _) = bank(json!({}));
     let other = Sshd::start(bank.root.path()).unwrap();
