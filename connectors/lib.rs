@@ -14,6 +14,7 @@ pub mod mt940;
 pub mod reading;
 pub mod registry;
 pub mod sandbox;
+pub mod secret;
 
 use std::sync::Arc;
 

@@ -81,6 +81,10 @@ impl Connector for Bank {
             Sight::OtherSize => {
                 Err(Failure::Blocked(Reason::unknown("other_size", format!("{name} is there with another size"))))
             }
+            Sight::Unmarked => {
+                let text = format!("{name} is there without its marker; put one beside it, or take the file away");
+                Err(Failure::Blocked(Reason::unknown("unmarked", text)))
+            }
             Sight::OnlyPart => self.absent(said, origin, format!("{name}: only its temporary file is there")).await,
             Sight::Nothing if self.settings.kept_days > 0 => {
                 self.absent(said, origin, format!("{name}: it is in no folder where the bank keeps what it took")).await

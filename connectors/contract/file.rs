@@ -22,7 +22,7 @@ pub struct Listed {
 
 /// Where a connector puts the files it fetched.
 #[async_trait]
-pub trait Inbox: Send {
+pub trait Inbox: Send + Sync {
     /// Whether a file of this folder, name, size and time was taken before: it need not be fetched again.
     async fn has(&mut self, listed: &Listed) -> anyhow::Result<bool>;
     /// Stores a fetched file, which stands at its beginning. Once this returns, the file may be removed from where

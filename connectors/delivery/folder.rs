@@ -1,145 +1,233 @@
-//! A folder of this machine. Links are never followed out of it.
+//! A folder as a place where files lie. Nothing below the root is reached through a symbolic link: whoever may write
+//! there must not lead us elsewhere.
+//! Deliberately not here: the rules of delivery.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 
-use super::{Found, Place, Stat, Step, Trouble};
+use super::place::{At, Place, Stat, Trouble};
 
-/// The folder.
+/// How folders are opened below the root.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// How files are opened; a pipe that has taken a file's name does not hold us up.
+const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+/// What others may do with a file of ours: the bank's side, which may be another user, reads it.
+const FILE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o755;
+
+/// The root, and nothing that is open.
+#[derive(Debug, Clone)]
 pub(super) struct Folder {
     root: PathBuf,
 }
 
 impl Folder {
-    pub fn open(root: &str) -> Self {
-        Self { root: PathBuf::from(root) }
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
     }
 
-    /// One step on a thread that may block.
+    /// Runs a step where it may block.
     async fn step<T: Send + 'static>(
         &self,
-        path: &str,
-        step: impl FnOnce(&Path) -> Step<T> + Send + 'static,
-    ) -> Step<T> {
-        let path = self.root.join(path);
-        let done = tokio::task::spawn_blocking(move || step(&path)).await;
-        done.unwrap_or_else(|error| Err(Trouble::Unknown(error.to_string())))
+        step: impl FnOnce(&Self) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let folder = self.clone();
+        let done = tokio::task::spawn_blocking(move || step(&folder)).await;
+        // Only a panic or the end of the process ends a step before its time.
+        done.unwrap_or_else(|error| Err(Trouble::Lost(error.to_string())))
+    }
+
+    fn root(&self) -> Result<OwnedFd, Trouble> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let shown = self.root.display();
+        rustix::fs::openat(CWD, &self.root, flags, Mode::empty()).map_err(|errno| trouble(errno, &shown.to_string()))
+    }
+
+    /// Opens a folder below the root, step by step.
+    fn open(&self, folder: &str) -> Result<OwnedFd, Trouble> {
+        steps(folder).try_fold(self.root()?, |above, step| {
+            rustix::fs::openat(&above, step, FOLDER, Mode::empty()).map_err(|errno| trouble(errno, folder))
+        })
+    }
+
+    fn make(&self, folder: &str) -> Result<(), Trouble> {
+        steps(folder).try_fold(self.root()?, |above, step| {
+            match rustix::fs::mkdirat(&above, step, Mode::from_raw_mode(FOLDER_MODE)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(trouble(errno, folder)),
+            }
+            rustix::fs::openat(&above, step, FOLDER, Mode::empty()).map_err(|errno| trouble(errno, folder))
+        })?;
+        Ok(())
+    }
+
+    fn write_file(&self, at: &Owned, bytes: &[u8]) -> Result<(), Trouble> {
+        let folder = self.open(&at.folder)?;
+        let flags = FILE | OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        let file = rustix::fs::openat(&folder, &at.name, flags, mode).map_err(|errno| trouble(errno, &at.name))?;
+        let mut file = File::from(file);
+        ordinary(&file, &at.name)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| of_io(&error, &at.name))?;
+        rustix::fs::fsync(&folder).map_err(|errno| trouble(errno, &at.folder))
+    }
+
+    fn rename(&self, from: &Owned, to: &Owned) -> Result<(), Trouble> {
+        let (source, target) = (self.open(&from.folder)?, self.open(&to.folder)?);
+        let renamed = rustix::fs::renameat_with(&source, &from.name, &target, &to.name, RenameFlags::NOREPLACE);
+        match renamed {
+            // Some network file systems know no rename that refuses; a link refuses everywhere.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::linkat(&source, &from.name, &target, &to.name, AtFlags::empty())
+                    .map_err(|errno| trouble(errno, &to.name))?;
+                // It has its name by now: what follows leaves no clear no.
+                let lost = |errno: Errno| Trouble::Lost(errno.to_string());
+                rustix::fs::unlinkat(&source, &from.name, AtFlags::empty()).map_err(lost)?;
+            }
+            done => done.map_err(|errno| trouble(errno, &to.name))?,
+        }
+        let kept = rustix::fs::fsync(&target).and_then(|()| rustix::fs::fsync(&source));
+        kept.map_err(|errno| Trouble::Lost(format!("{} may not outlast a power cut: {errno}", to.name)))
+    }
+
+    fn copy(&self, at: &Owned, bytes: u64, mut into: File) -> Result<bool, Trouble> {
+        let folder = self.open(&at.folder)?;
+        let flags = FILE | OFlags::RDONLY;
+        let file = rustix::fs::openat(&folder, &at.name, flags, Mode::empty());
+        let file = File::from(file.map_err(|errno| trouble(errno, &at.name))?);
+        ordinary(&file, &at.name)?;
+        // One byte more than expected is enough to see that there is more.
+        let mut source = file.take(bytes.saturating_add(1));
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut copied = 0_u64;
+        loop {
+            let count = source.read(&mut buffer).map_err(|error| of_io(&error, &at.name))?;
+            let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
+            into.write_all(piece).map_err(|error| Trouble::Ours(error.to_string()))?;
+            copied = copied.saturating_add(count as u64);
+        }
+        Ok(copied == bytes)
+    }
+}
+
+/// Held in memory of a file that is copied.
+const COPY_BYTES: usize = 256 << 10;
+
+/// A name that can go to where steps may block.
+struct Owned {
+    folder: String,
+    name: String,
+}
+
+impl From<At<'_>> for Owned {
+    fn from(at: At<'_>) -> Self {
+        Self { folder: at.folder.to_owned(), name: at.name.to_owned() }
     }
 }
 
 #[async_trait]
 impl Place for Folder {
-    async fn stat(&mut self, path: &str) -> Step<Option<Stat>> {
-        self.step(path, |path| match fs::symlink_metadata(path) {
-            Ok(found) => Ok(Some(stat(&found))),
-            Err(error) if error.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => Ok(None),
-            Err(error) => Err(trouble(path, &error)),
-        })
-        .await
+    async fn enter(&self, folder: &str) -> Result<(), Trouble> {
+        let folder = folder.to_owned();
+        self.step(move |place| place.open(&folder).map(drop)).await
     }
 
-    async fn list(&mut self, folder: &str, most: usize) -> Step<Vec<Found>> {
-        self.step(folder, move |path| {
-            let entries = fs::read_dir(path).map_err(|error| trouble(path, &error))?;
-            let mut found = Vec::new();
-            for entry in entries.take(most) {
-                let entry = entry.map_err(|error| trouble(path, &error))?;
-                // Taken away between listing and looking.
-                let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
-                found.push(Found { name: entry.file_name().to_string_lossy().into_owned(), stat: stat(&metadata) });
-            }
-            Ok(found)
-        })
-        .await
+    async fn stat(&self, at: At<'_>) -> Result<Option<Stat>, Trouble> {
+        let at = Owned::from(at);
+        self.step(move |place| stat(&place.open(&at.folder)?, at.name.as_bytes())).await
     }
 
-    async fn write(&mut self, path: &str, bytes: &[u8]) -> Step<()> {
-        let bytes = bytes.to_vec();
-        self.step(path, move |path| {
-            let written = (|| {
-                // What is left of an earlier try goes; whatever has the name is never written through.
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                    _ => {}
+    async fn list(&self, folder: &str, most: usize) -> Result<Vec<(Vec<u8>, Stat)>, Trouble> {
+        let folder = folder.to_owned();
+        self.step(move |place| {
+            let open = place.open(&folder)?;
+            let mut seen = Vec::new();
+            for entry in Dir::read_from(&open).map_err(|errno| trouble(errno, &folder))?.take(most) {
+                let entry = entry.map_err(|errno| trouble(errno, &folder))?;
+                let name = entry.file_name().to_bytes();
+                if let Some(stat) = stat(&open, name)? {
+                    seen.push((name.to_vec(), stat));
                 }
-                let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-                file.write_all(&bytes)?;
-                file.sync_all()
-            })();
-            written.map_err(|error| trouble(path, &error))
-        })
-        .await
-    }
-
-    async fn rename(&mut self, from: &str, to: &str) -> Step<()> {
-        let to = self.root.join(to);
-        self.step(from, move |from| {
-            // A link fails where the name is taken; a rename would replace what has it.
-            match fs::hard_link(from, &to) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(Trouble::Exists),
-                Err(error) => return Err(trouble(&to, &error)),
             }
-            fs::remove_file(from).map_err(|error| Trouble::Unknown(format!("{}: {error}", from.display())))?;
-            if let Some(folder) = to.parent() {
-                let synced = File::open(folder).and_then(|folder| folder.sync_all());
-                synced.map_err(|error| Trouble::Unknown(format!("{}: {error}", folder.display())))?;
-            }
-            Ok(())
+            Ok(seen)
         })
         .await
     }
 
-    async fn remove(&mut self, path: &str) -> Step<()> {
-        self.step(path, |path| fs::remove_file(path).map_err(|error| trouble(path, &error))).await
+    async fn write(&self, at: At<'_>, bytes: &[u8]) -> Result<(), Trouble> {
+        let (at, bytes) = (Owned::from(at), bytes.to_vec());
+        self.step(move |place| place.write_file(&at, &bytes)).await
     }
 
-    async fn fetch(&mut self, path: &str, most: u64) -> Step<File> {
-        self.step(path, move |path| {
-            let fetched = (|| {
-                let mut options = OpenOptions::new();
-                options.read(true);
-                #[cfg(unix)]
-                {
-                    use std::os::unix::fs::OpenOptionsExt as _;
-                    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-                }
-                let from = options.open(path)?;
-                if !from.metadata()?.is_file() {
-                    return Err(io::Error::other("it is no file any more"));
-                }
-                let mut into = tempfile::tempfile()?;
-                io::copy(&mut from.take(most.saturating_add(1)), &mut into)?;
-                into.seek(SeekFrom::Start(0))?;
-                Ok(into)
-            })();
-            fetched.map_err(|error| trouble(path, &error))
+    async fn rename_new(&self, from: At<'_>, to: At<'_>) -> Result<(), Trouble> {
+        let (from, to) = (Owned::from(from), Owned::from(to));
+        self.step(move |place| place.rename(&from, &to)).await
+    }
+
+    async fn remove(&self, at: At<'_>) -> Result<(), Trouble> {
+        let at = Owned::from(at);
+        self.step(move |place| {
+            let folder = place.open(&at.folder)?;
+            rustix::fs::unlinkat(&folder, &at.name, AtFlags::empty()).map_err(|errno| trouble(errno, &at.name))
         })
         .await
     }
 
-    async fn make_folder(&mut self, path: &str) -> Step<()> {
-        self.step(path, |path| fs::create_dir_all(path).map_err(|error| trouble(path, &error))).await
+    async fn fetch(&self, at: At<'_>, bytes: u64, into: File) -> Result<bool, Trouble> {
+        let at = Owned::from(at);
+        self.step(move |place| place.copy(&at, bytes, into)).await
+    }
+
+    async fn make_folder(&self, folder: &str) -> Result<(), Trouble> {
+        let folder = folder.to_owned();
+        self.step(move |place| place.make(&folder)).await
     }
 }
 
-fn stat(found: &fs::Metadata) -> Stat {
-    let modified = found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let modified = modified.and_then(|since| i64::try_from(since.as_secs()).ok());
-    Stat { bytes: found.len(), modified, is_file: found.file_type().is_file() }
+/// The steps of a checked path; `.` has none.
+fn steps(folder: &str) -> impl Iterator<Item = &str> {
+    folder.split('/').filter(|step| *step != ".")
 }
 
-fn trouble(path: &Path, error: &io::Error) -> Trouble {
-    let name = path.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().escape_debug().to_string();
-    let text = format!("{name}: {error}");
-    match error.kind() {
-        ErrorKind::NotFound => Trouble::Wrong("folder_missing", format!("{} does not exist", path.display())),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Trouble::Wrong("permission_denied", text),
-        _ => Trouble::Away(text),
+fn stat(folder: &OwnedFd, name: &[u8]) -> Result<Option<Stat>, Trouble> {
+    let name = std::ffi::OsStr::from_bytes(name);
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stat {
+            is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            bytes: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: Some(stat.st_mtime),
+        })),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(trouble(errno, &name.to_string_lossy())),
+    }
+}
+
+/// What was opened may have changed since it was looked at.
+fn ordinary(file: &File, name: &str) -> Result<(), Trouble> {
+    let is_file = file.metadata().map_err(|error| of_io(&error, name))?.is_file();
+    if is_file { Ok(()) } else { Err(Trouble::No(format!("{name} is no ordinary file"))) }
+}
+
+fn of_io(error: &io::Error, name: &str) -> Trouble {
+    match error.raw_os_error() {
+        Some(code) => trouble(Errno::from_raw_os_error(code), name),
+        None => Trouble::No(format!("{name}: {error}")),
+    }
+}
+
+fn trouble(errno: Errno, name: &str) -> Trouble {
+    let text = format!("{}: {errno}", name.escape_debug());
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => Trouble::Missing(text),
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => Trouble::Denied(text),
+        Errno::LOOP => Trouble::Denied(format!("{text} (it is a symbolic link)")),
+        _ => Trouble::No(text),
     }
 }

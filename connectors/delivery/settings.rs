@@ -1,239 +1,280 @@
-//! The settings of a delivery. Deliberately not here: where secrets come from; they arrive resolved.
+//! The settings of one way to a bank, and what they come to once they are checked.
+//! Deliberately not here: where secrets come from; they arrive resolved and are never shown.
 
-use std::fmt;
+use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Delivery, wrong};
-use crate::contract::Failure;
+use super::connect::{self, Server};
+use super::folder::Folder;
+use super::{Delivery, Way};
+use crate::contract::{Failure, Reason, ReasonClass};
+use crate::secret::Secret;
 
-/// Where a bank's files go and come from.
+/// Longest name of a file of ours.
+const NAME_BYTES_MAX: usize = 200;
+/// Longest suffix of a marker.
+const MARKER_BYTES_MAX: usize = 32;
+/// Most folders of one kind.
+const FOLDERS_MAX: usize = 100;
+/// Longest wait for one step that can be set.
+const TIMEOUT_SECONDS_MAX: u64 = 3_600;
+
+/// How files travel to one bank and back.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
-pub struct Settings {
-    /// A folder, or a server.
-    pub kind: Kind,
-    /// The root that the other paths are below.
-    pub path: String,
-    /// Where our files go.
-    pub outbox: String,
-    /// Where the bank leaves files for us.
-    pub collect: Vec<String>,
-    /// Where the bank moves what it took, as far as we may look there.
-    pub sent: Vec<String>,
-    /// Ending of an empty file that is put beside ours once ours is whole.
-    pub marker: Option<String>,
-    /// Ending of a file without which what it lies beside is not whole.
-    pub wants_marker: Option<String>,
-    /// What is done with a file of the bank's once it is stored.
-    pub collected: Collected,
-    /// Most files fetched at once.
-    pub files_max: usize,
-    /// Longest file that is fetched.
-    pub file_bytes_max: u64,
-    /// Longest wait for one answer of a server.
-    pub timeout_seconds: u64,
-}
-
-/// A folder, or a server.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// A folder of this machine.
-    Folder,
-    /// An SFTP server.
-    Sftp(Server),
-}
-
-/// An SFTP server, and who we are there.
-#[derive(Clone)]
-pub struct Server {
-    /// Its name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// Who we are.
-    pub user: String,
-    /// Its keys, as OpenSSH writes them; it must show one of them.
-    pub host_keys: Vec<String>,
-    /// What we show.
-    pub login: Login,
-}
-
-/// How we show who we are.
-#[derive(Clone)]
-pub enum Login {
-    /// By a password.
-    Password(String),
-    /// By a private key as OpenSSH writes it.
-    Key(String),
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
-    }
-}
-
-/// What is done with a file of the bank's once it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Collected {
-    /// Nothing.
-    #[default]
-    Leave,
-    /// It is removed.
-    Delete,
-    /// It is moved to this folder.
-    Archive(String),
-}
-
-/// As it is written.
-#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    kind: String,
+pub struct Settings {
+    /// What they travel through.
+    pub kind: Kind,
+    /// The root: an absolute path here, or a path on the server, where `.` is the folder one logs in to.
     #[serde(default)]
-    path: Option<String>,
-    outbox: String,
-    collect: Vec<String>,
+    pub path: Option<String>,
+    /// The folder below the root that takes our files.
+    pub outbox: String,
+    /// The folders below the root where the bank leaves files for us.
     #[serde(default)]
-    sent: Vec<String>,
+    pub collect: Vec<String>,
+    /// The folders below the root where the bank puts what it took, as far as we may look there.
     #[serde(default)]
-    marker: Option<String>,
+    pub sent: Vec<String>,
+    /// Suffix of an empty file that is written when ours is in place, such as `.done`.
     #[serde(default)]
-    wants_marker: Option<String>,
+    pub marker: Option<String>,
+    /// What becomes of a file that was fetched.
     #[serde(default)]
-    collected: Collected,
+    pub collected: Collected,
+    /// Only files are fetched that have a file with this suffix beside them, such as `.ok`.
+    #[serde(default)]
+    pub wants_marker: Option<String>,
+    /// Most files handled in one go.
     #[serde(default = "defaults::files_max")]
-    files_max: usize,
+    pub files_max: u32,
+    /// Largest file that is fetched.
     #[serde(default = "defaults::file_bytes_max")]
-    file_bytes_max: u64,
-    #[serde(default = "defaults::timeout_seconds")]
-    timeout_seconds: u64,
+    pub file_bytes_max: u64,
+    /// The server's name or address.
     #[serde(default)]
-    host: Option<String>,
-    #[serde(default = "defaults::port")]
-    port: u16,
+    pub host: Option<String>,
+    /// The server's port, 22 by default.
     #[serde(default)]
-    user: Option<String>,
+    pub port: Option<u16>,
+    /// Who we are there.
     #[serde(default)]
-    host_key: Option<OneOrMany>,
+    pub user: Option<String>,
+    /// The server's own public keys. Whoever shows another is not spoken to.
     #[serde(default)]
-    password: Option<Hidden>,
+    pub host_key: Option<HostKeys>,
+    /// Our password there.
     #[serde(default)]
-    private_key: Option<Hidden>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-/// A secret, never shown.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Hidden(String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
+    pub password: Option<Secret>,
+    /// Our private key there, as text, without a passphrase.
+    #[serde(default)]
+    pub private_key: Option<Secret>,
+    /// Longest wait for one answer, 30 by default.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
 }
 
 mod defaults {
-    pub fn files_max() -> usize {
+    pub fn files_max() -> u32 {
         1_000
     }
     pub fn file_bytes_max() -> u64 {
         4 << 30
     }
-    pub fn timeout_seconds() -> u64 {
-        30
-    }
-    pub fn port() -> u16 {
-        22
+    pub const PORT: u16 = 22;
+    pub const TIMEOUT_SECONDS: u64 = 30;
+}
+
+/// What files travel through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A folder that the bank, or something on its way, reads and writes too.
+    Folder,
+    /// The bank's SFTP server.
+    Sftp,
+}
+
+/// What becomes of a file that was fetched and stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Collected {
+    /// It stays, and is not fetched again.
+    #[default]
+    Leave,
+    /// It is removed.
+    Delete,
+    /// It is moved to this folder below the root.
+    Archive(String),
+}
+
+/// One public key or several, each as a line `ssh-ed25519 AAAA…`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum HostKeys {
+    /// The only one.
+    One(String),
+    /// Any of these, such as the one of today and its successor.
+    Several(Vec<String>),
+}
+
+impl HostKeys {
+    /// Every line.
+    pub(super) fn lines(&self) -> &[String] {
+        match self {
+            Self::One(line) => std::slice::from_ref(line),
+            Self::Several(lines) => lines,
+        }
     }
 }
 
-impl TryFrom<Written> for Settings {
-    type Error = String;
+/// What the rules go by: settings that were checked.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub outbox: String,
+    pub collect: Vec<String>,
+    pub sent: Vec<String>,
+    pub marker: Option<String>,
+    pub collected: Collected,
+    pub wants_marker: Option<String>,
+    pub files_max: u32,
+    pub file_bytes_max: u64,
+}
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let (kind, path) = match written.kind.as_str() {
-            "folder" => (Kind::Folder, written.path.ok_or("delivery.path is missing: the folder of the bank")?),
-            "sftp" => {
-                let login = match (written.private_key, written.password) {
-                    (Some(Hidden(key)), _) => Login::Key(key),
-                    (None, Some(Hidden(password))) => Login::Password(password),
-                    (None, None) => return Err("delivery needs private_key or password".to_owned()),
-                };
-                let host_keys = match written.host_key {
-                    Some(OneOrMany::One(key)) => vec![key],
-                    Some(OneOrMany::Many(keys)) => keys,
-                    None => Vec::new(),
-                };
-                if host_keys.is_empty() {
-                    let text =
-                        "delivery.host_key is missing: ask the bank for its server's key (ssh-keyscan shows one)";
-                    return Err(text.to_owned());
-                }
-                let server = Server {
-                    host: written.host.ok_or("delivery.host is missing")?,
-                    port: written.port,
-                    user: written.user.ok_or("delivery.user is missing")?,
-                    host_keys,
-                    login,
-                };
-                (Kind::Sftp(server), written.path.unwrap_or_else(|| ".".to_owned()))
-            }
-            other => return Err(format!("delivery.kind is `{other}`; there are `folder` and `sftp`")),
+impl Settings {
+    /// Checks the settings. Nothing is opened or reached yet.
+    pub fn open(&self) -> Result<Delivery, Failure> {
+        let plan = self.plan()?;
+        let way = match self.kind {
+            Kind::Folder => Way::Folder(self.folder()?),
+            Kind::Sftp => Way::Sftp(Box::new(self.server()?)),
         };
-        Ok(Self {
-            kind,
-            path,
-            outbox: written.outbox,
-            collect: written.collect,
-            sent: written.sent,
-            marker: written.marker,
-            wants_marker: written.wants_marker,
-            collected: written.collected,
-            files_max: written.files_max,
-            file_bytes_max: written.file_bytes_max,
-            timeout_seconds: written.timeout_seconds,
+        Ok(Delivery { plan, way })
+    }
+
+    fn plan(&self) -> Result<Plan, Failure> {
+        let plan = Plan {
+            outbox: self.outbox.clone(),
+            collect: self.collect.clone(),
+            sent: self.sent.clone(),
+            marker: self.marker.clone(),
+            collected: self.collected.clone(),
+            wants_marker: self.wants_marker.clone(),
+            files_max: self.files_max,
+            file_bytes_max: self.file_bytes_max,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    fn folder(&self) -> Result<Folder, Failure> {
+        let of_a_server = [
+            ("host", self.host.is_some()),
+            ("port", self.port.is_some()),
+            ("user", self.user.is_some()),
+            ("host_key", self.host_key.is_some()),
+            ("password", self.password.is_some()),
+            ("private_key", self.private_key.is_some()),
+            ("timeout_seconds", self.timeout_seconds.is_some()),
+        ];
+        for (key, is_set) in of_a_server {
+            rule(!is_set, || format!("{key} belongs to kind = \"sftp\": leave it out, or change the kind"))?;
+        }
+        let path = self.path.as_deref().unwrap_or_default();
+        rule(Path::new(path).is_absolute(), || "path must be the absolute path of a folder".to_owned())?;
+        Ok(Folder::new(path))
+    }
+
+    fn server(&self) -> Result<Server, Failure> {
+        let needed = |key: &str, value: &Option<String>| match value.as_deref().map(str::trim) {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(bad(format!("{key} must be set for kind = \"sftp\""))),
+        };
+        let keys = self.host_key.as_ref().map(HostKeys::lines).unwrap_or_default();
+        rule(!keys.is_empty(), || {
+            "host_key must hold the server's public key as the bank gave it, such as `ssh-ed25519 AAAA…`".to_owned()
+        })?;
+        rule(self.password.is_some() || self.private_key.is_some(), || {
+            "set private_key or password, by which the server knows us".to_owned()
+        })?;
+        let seconds = self.timeout_seconds.unwrap_or(defaults::TIMEOUT_SECONDS);
+        rule((1..=TIMEOUT_SECONDS_MAX).contains(&seconds), || "timeout_seconds must be 1 to 3600".to_owned())?;
+        let root = self.path.as_deref().unwrap_or(".");
+        rule(!root.is_empty() && !root.chars().any(char::is_control), || "path must be a path".to_owned())?;
+        Ok(Server {
+            host: needed("host", &self.host)?,
+            port: self.port.unwrap_or(defaults::PORT),
+            user: needed("user", &self.user)?,
+            root: root.trim_end_matches('/').to_owned(),
+            host_keys: keys.iter().map(|line| connect::host_key(line).map_err(bad)).collect::<Result<_, _>>()?,
+            private_key: match &self.private_key {
+                Some(text) => Some(connect::private_key(text.reveal()).map_err(bad)?),
+                None => None,
+            },
+            password: self.password.clone(),
+            timeout: Duration::from_secs(seconds),
         })
     }
 }
 
-impl Settings {
-    /// Opens a delivery; nothing is touched yet. Settings that cannot work are `Blocked`.
-    pub fn open(&self) -> Result<Delivery, Failure> {
+impl Plan {
+    fn check(&self) -> Result<(), Failure> {
         let archive = match &self.collected {
             Collected::Archive(folder) => Some(folder),
             Collected::Leave | Collected::Delete => None,
         };
-        let mut folders = std::iter::once(&self.outbox).chain(&self.collect).chain(&self.sent).chain(archive);
-        let below = |folder: &String| !folder.starts_with('/') && !folder.split('/').any(|part| part == "..");
-        let ending =
-            |marker: &Option<String>| marker.as_deref().is_none_or(|text| text.len() > 1 && text.starts_with('.'));
-        let rules = [
-            (folders.all(below), "delivery: folders are written below its path, without `..`"),
-            (!self.collect.contains(&self.outbox), "delivery.collect must not name the outbox"),
-            (
-                archive.is_none_or(|folder| !self.collect.contains(folder)),
-                "delivery.collected must not archive where it collects",
-            ),
-            (ending(&self.marker) && ending(&self.wants_marker), "delivery: a marker is an ending such as `.done`"),
-            (self.files_max > 0 && self.file_bytes_max > 0, "delivery: files_max and file_bytes_max must be above 0"),
-            (self.timeout_seconds > 0, "delivery.timeout_seconds must be at least 1"),
-        ];
-        if let Some((_, rule)) = rules.iter().find(|(holds, _)| !holds) {
-            return Err(wrong("settings", rule));
+        for folder in std::iter::once(&self.outbox).chain(&self.collect).chain(&self.sent).chain(archive) {
+            rule(is_folder(folder), || {
+                format!("`{}` must name a folder below path, such as `out` or `out/archive`", folder.escape_debug())
+            })?;
         }
-        if let Kind::Sftp(server) = &self.kind {
-            super::sftp::check(server).map_err(|text| wrong("settings", text))?;
+        rule(self.collect.len().max(self.sent.len()) <= FOLDERS_MAX, || {
+            "collect and sent may each name 100 folders".to_owned()
+        })?;
+        for (place, folder) in self.collect.iter().enumerate() {
+            let again = self.collect.iter().take(place).any(|other| other == folder);
+            let ours = *folder == self.outbox || Some(folder) == archive || self.sent.contains(folder);
+            rule(!again && !ours, || {
+                format!("collect may name `{folder}` once, and not as outbox, sent or archive too")
+            })?;
         }
-        Ok(Delivery::new(self.clone()))
+        for marker in self.marker.iter().chain(&self.wants_marker) {
+            rule(is_plain(marker) && marker.len() <= MARKER_BYTES_MAX, || {
+                "a marker must be a suffix of letters, digits, `.`, `_` and `-`, such as `.done`".to_owned()
+            })?;
+        }
+        rule(self.files_max > 0, || "files_max must be at least 1".to_owned())?;
+        rule(self.file_bytes_max > 0, || "file_bytes_max must be at least 1".to_owned())
     }
+}
+
+/// Refuses a name that some bank, shell or file system could take for something else.
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
+    if is_plain(name) && !name.starts_with('.') && name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    let shown: String = name.escape_debug().take(NAME_BYTES_MAX / 2).collect();
+    let text = format!("`{shown}` is no name for a file: letters, digits, `.`, `_`, `-`, no dot first, 200 at most");
+    Err(Failure::Blocked(Reason::new(ReasonClass::Format, "file_name", text)))
+}
+
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !name.is_empty() && name.bytes().all(plain)
+}
+
+/// A path below the root that cannot leave it.
+fn is_folder(folder: &str) -> bool {
+    let is_step = |step: &str| !matches!(step, "" | "." | "..") && !step.chars().any(char::is_control);
+    folder == "." || folder.split('/').all(is_step)
+}
+
+fn rule(holds: bool, words: impl FnOnce() -> String) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(bad(words())) }
+}
+
+fn bad(text: String) -> Failure {
+    Failure::Blocked(Reason::new(ReasonClass::Format, "delivery_settings", text))
 }

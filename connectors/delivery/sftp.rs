@@ -1,265 +1,223 @@
-//! An SFTP server, whose key must be one that is pinned. One connection for what is done at one time.
+//! An SFTP server as a place where files lie: one connection for one call, to a server whose key we know.
+//! Deliberately not here: the rules of delivery, the connecting (`connect.rs`), and renames that overwrite.
 
-use std::borrow::Cow;
 use std::fs::File;
-use std::future::Future;
-use std::io::{Seek as _, SeekFrom};
-use std::sync::{Arc, Mutex};
+use std::io::Write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::client::{self, Handle};
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, decode_secret_key};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use russh::client::Handle;
+use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error;
-use russh_sftp::client::{Config, RawSftpSession, SftpSession};
-use russh_sftp::protocol::{FileAttributes, StatusCode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 
-use super::settings::{Login, Server};
-use super::{Found, Place, Stat, Step, Trouble};
+use super::connect::Greeter;
+use super::place::{At, Place, Stat, Trouble};
 
-/// The bits of a file's mode that say what it is, and two of their values. The crate's own questions look at single
-/// bits, by which a link is a regular file.
-const KIND_BITS: u32 = 0o170_000;
-const REGULAR: u32 = 0o100_000;
-const FOLDER: u32 = 0o040_000;
+/// Bytes in one request; every server takes this many.
+const PIECE_BYTES: usize = 32 << 10;
+/// Requests under way at once, so that a far server does not make a file slow.
+const PIECES_AHEAD: usize = 16;
+/// Most answers that are needed to get one piece; a server may give less than was asked for.
+const PIECE_ANSWERS_MAX: usize = 64;
+/// The file type among the permissions.
+const TYPE_BITS: u32 = 0o170_000;
+const TYPE_FILE: u32 = 0o100_000;
 
-/// A connection with a session on it.
-pub(super) struct Sftp {
-    ssh: Handle<Pinned>,
-    session: SftpSession,
-    root: String,
-    within: Duration,
+/// A connection that is ready for files.
+pub(super) struct Session {
+    pub handle: Handle<Greeter>,
+    pub sftp: RawSftpSession,
+    /// Whether the server can make a file last.
+    pub fsync: bool,
+    pub root: String,
+    pub timeout: Duration,
 }
 
-/// Whether the settings can be used at all.
-pub(super) fn check(server: &Server) -> Result<(), String> {
-    pinned(server)?;
-    match &server.login {
-        Login::Password(_) => Ok(()),
-        Login::Key(text) => private_key(text).map(|_| ()),
+impl Session {
+    fn path(&self, at: At<'_>) -> String {
+        format!("{}/{}/{}", self.root, at.folder, at.name)
     }
-}
 
-fn private_key(text: &str) -> Result<PrivateKey, String> {
-    decode_secret_key(text, None).map_err(|error| format!("delivery.private_key cannot be read: {error}"))
-}
+    fn folder(&self, folder: &str) -> String {
+        format!("{}/{folder}", self.root)
+    }
 
-/// The pinned keys. A line of `ssh-keyscan` begins with the host, which says nothing.
-fn pinned(server: &Server) -> Result<Vec<PublicKey>, String> {
-    let read = |line: &String| {
-        let mut words = line.split_whitespace().peekable();
-        let is_kind = |word: &&str| ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| word.starts_with(kind));
-        if words.peek().is_some_and(|word| !is_kind(word)) {
-            words.next();
+    async fn open(&self, path: &str, flags: OpenFlags) -> Result<String, Trouble> {
+        let opened = self.sftp.open(path, flags, FileAttributes::empty()).await;
+        Ok(opened.map_err(|error| trouble(error, path))?.handle)
+    }
+
+    /// Writes all pieces and waits until each is confirmed.
+    async fn upload(&self, handle: &str, bytes: &[u8]) -> Result<(), Error> {
+        let offsets = stream::iter((0..bytes.len()).step_by(PIECE_BYTES));
+        let written = offsets.map(|offset| {
+            let piece = bytes.iter().skip(offset).take(PIECE_BYTES).copied().collect();
+            self.sftp.write(handle, offset as u64, piece)
+        });
+        written.buffered(PIECES_AHEAD).try_for_each(|_| async { Ok(()) }).await?;
+        if self.fsync {
+            self.sftp.fsync(handle).await?;
         }
-        let key = words.take(2).collect::<Vec<_>>().join(" ");
-        PublicKey::from_openssh(&key).map_err(|error| format!("delivery.host_key cannot be read: {error}"))
-    };
-    server.host_keys.iter().map(read).collect()
-}
+        Ok(())
+    }
 
-/// Takes a server only by a key that is pinned, and remembers another that was shown.
-struct Pinned {
-    keys: Vec<PublicKey>,
-    shown: Arc<Mutex<Option<String>>>,
-}
-
-impl client::Handler for Pinned {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
-        let is_known = self.keys.iter().any(|known| known.key_data() == key.key_data());
-        if let (false, Ok(mut other)) = (is_known, self.shown.lock()) {
-            *other = Some(key.fingerprint(HashAlg::Sha256).to_string());
+    /// Reads one piece; shorter than asked for only where the file ends.
+    async fn piece(&self, handle: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, Error> {
+        let mut piece = Vec::new();
+        for _ in 0..PIECE_ANSWERS_MAX {
+            let had = piece.len() as u64;
+            let Ok(missing) = u32::try_from(bytes.saturating_sub(had)) else { break };
+            if missing == 0 {
+                break;
+            }
+            match self.sftp.read(handle, offset.saturating_add(had), missing).await {
+                Ok(answer) if answer.data.is_empty() => break,
+                Ok(answer) => piece.extend_from_slice(&answer.data),
+                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(error) => return Err(error),
+            }
         }
-        Ok(is_known)
-    }
-}
-
-impl Sftp {
-    pub async fn open(server: &Server, root: &str, within: Duration) -> Step<Self> {
-        let keys = pinned(server).map_err(|text| Trouble::Wrong("settings", text))?;
-        let ssh = in_time(within, connect(server, keys)).await??;
-        let ssh = in_time(within, log_in(ssh, server)).await??;
-        let session = in_time(within, session(&ssh, within)).await??;
-        Ok(Self { ssh, session, root: root.to_owned(), within })
+        Ok(piece)
     }
 
-    fn at(&self, path: &str) -> String {
-        format!("{}/{path}", self.root)
-    }
-}
-
-/// A step of a connection that did not come to its end in time was not done.
-async fn in_time<T>(within: Duration, step: impl Future<Output = T>) -> Step<T> {
-    tokio::time::timeout(within, step).await.map_err(|_| Trouble::Away(format!("no answer within {within:?}")))
-}
-
-async fn connect(server: &Server, keys: Vec<PublicKey>) -> Step<Handle<Pinned>> {
-    let mut config = client::Config { nodelay: true, ..client::Config::default() };
-    // Of its several keys the server is to show the one that is pinned.
-    let kind = |algorithm: &russh::keys::Algorithm| {
-        let name = algorithm.as_str();
-        if name.starts_with("rsa-") { "ssh-rsa".to_owned() } else { name.to_owned() }
-    };
-    let wanted: Vec<String> = keys.iter().map(|key| kind(&key.algorithm())).collect();
-    let offered = config.preferred.key.iter().filter(|algorithm| wanted.contains(&kind(algorithm))).cloned();
-    config.preferred.key = Cow::Owned(offered.collect());
-    let pins: Vec<String> = keys.iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect();
-    let shown = Arc::new(Mutex::new(None));
-    let handler = Pinned { keys, shown: shown.clone() };
-    let connected = client::connect(Arc::new(config), (server.host.as_str(), server.port), handler).await;
-    connected.map_err(|error| {
-        let other = shown.lock().ok().and_then(|shown| shown.clone());
-        match (other, error) {
-            (Some(other), _) => Trouble::Wrong(
-                "host_key_changed",
-                format!(
-                    "{} shows the key {other}, and {} is pinned: ask the bank before anything else",
-                    server.host,
-                    pins.join(" or ")
-                ),
-            ),
-            (None, russh::Error::NoCommonAlgo { .. }) => Trouble::Wrong(
-                "host_key_changed",
-                format!("{} shows no key of a kind that is pinned ({}): ask the bank", server.host, pins.join(" or ")),
-            ),
-            (None, error) => Trouble::Away(format!("{}: {error}", server.host)),
+    /// Reads a file piece by piece, some ahead of the one that is kept.
+    async fn download(&self, handle: &str, path: &str, bytes: u64, mut into: File) -> Result<bool, Trouble> {
+        let size = PIECE_BYTES as u64;
+        let offsets = (0..bytes.div_ceil(size)).map(|piece| piece.saturating_mul(size));
+        let pieces = stream::iter(offsets).map(|offset| {
+            let asked = size.min(bytes.saturating_sub(offset));
+            async move { Ok::<_, Error>((asked, self.piece(handle, offset, asked).await?)) }
+        });
+        let mut pieces = std::pin::pin!(pieces.buffered(PIECES_AHEAD));
+        while let Some((asked, piece)) = pieces.try_next().await.map_err(|error| trouble(error, path))? {
+            if piece.len() as u64 != asked {
+                return Ok(false);
+            }
+            into = keep(into, piece).await?;
         }
-    })
-}
-
-async fn log_in(mut ssh: Handle<Pinned>, server: &Server) -> Step<Handle<Pinned>> {
-    let away = |error: russh::Error| Trouble::Away(format!("{}: {error}", server.host));
-    let shown = match &server.login {
-        Login::Password(password) => ssh.authenticate_password(&server.user, password).await.map_err(away)?,
-        Login::Key(text) => {
-            let key = private_key(text).map_err(|text| Trouble::Wrong("settings", text))?;
-            let hash = ssh.best_supported_rsa_hash().await.map_err(away)?.flatten();
-            let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-            ssh.authenticate_publickey(&server.user, key).await.map_err(away)?
-        }
-    };
-    if shown.success() {
-        return Ok(ssh);
+        Ok(true)
     }
-    let text = format!("{} does not let {} in: check user and key or password", server.host, server.user);
-    Err(Trouble::Wrong("login_refused", text))
 }
 
-async fn session(ssh: &Handle<Pinned>, within: Duration) -> Step<SftpSession> {
-    let channel = channel(ssh).await?;
-    let config = Config { request_timeout_secs: within.as_secs(), ..Config::default() };
-    SftpSession::new_with_config(channel.into_stream(), config).await.map_err(|error| Trouble::Away(error.to_string()))
-}
-
-async fn channel(ssh: &Handle<Pinned>) -> Step<russh::Channel<client::Msg>> {
-    let away = |error: russh::Error| Trouble::Away(format!("no SFTP there: {error}"));
-    let channel = ssh.channel_open_session().await.map_err(away)?;
-    channel.request_subsystem(true, "sftp").await.map_err(away)?;
-    Ok(channel)
+/// Writes a piece to our own disk, where that may block.
+async fn keep(mut into: File, piece: Vec<u8>) -> Result<File, Trouble> {
+    let kept = tokio::task::spawn_blocking(move || into.write_all(&piece).map(|()| into)).await;
+    kept.map_err(|error| Trouble::Ours(error.to_string()))?.map_err(|error| Trouble::Ours(error.to_string()))
 }
 
 #[async_trait]
-impl Place for Sftp {
-    async fn stat(&mut self, path: &str) -> Step<Option<Stat>> {
-        match self.session.symlink_metadata(self.at(path)).await {
-            Ok(found) => Ok(Some(stat(&found))),
+impl Place for Session {
+    async fn enter(&self, folder: &str) -> Result<(), Trouble> {
+        let path = self.folder(folder);
+        // A bank may well make its folders links; that is its own affair.
+        let found = self.sftp.stat(path.as_str()).await.map_err(|error| trouble(error, &path))?.attrs;
+        let is_folder = found.permissions.is_none() || found.is_dir();
+        if is_folder { Ok(()) } else { Err(Trouble::Missing(format!("{path} is no folder"))) }
+    }
+
+    async fn stat(&self, at: At<'_>) -> Result<Option<Stat>, Trouble> {
+        let path = self.path(at);
+        match self.sftp.lstat(path.as_str()).await {
+            Ok(found) => Ok(Some(stat(&found.attrs))),
             Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => Ok(None),
-            Err(error) => Err(trouble(path, error)),
+            Err(error) => Err(trouble(error, &path)),
         }
     }
 
-    async fn list(&mut self, folder: &str, most: usize) -> Step<Vec<Found>> {
-        // The session would list a folder whole, however many names it has.
-        let stream = in_time(self.within, channel(&self.ssh)).await??.into_stream();
-        let config = Config { request_timeout_secs: self.within.as_secs(), ..Config::default() };
-        let raw = RawSftpSession::new_with_config(stream, config);
-        let wrong = |error| trouble(folder, error);
-        raw.init().await.map_err(wrong)?;
-        let handle = raw.opendir(self.at(folder)).await.map_err(wrong)?.handle;
-        let mut found = Vec::new();
-        while found.len() < most {
-            match raw.readdir(handle.as_str()).await {
-                Ok(names) if !names.files.is_empty() => {
-                    found.extend(
-                        names.files.into_iter().map(|file| Found { stat: stat(&file.attrs), name: file.filename }),
-                    );
-                }
-                Ok(_) => break,
+    async fn list(&self, folder: &str, most: usize) -> Result<Vec<(Vec<u8>, Stat)>, Trouble> {
+        let path = self.folder(folder);
+        let said = |error| trouble(error, &path);
+        let handle = self.sftp.opendir(path.as_str()).await.map_err(said)?.handle;
+        let mut seen = Vec::new();
+        while seen.len() < most {
+            let names = match self.sftp.readdir(handle.as_str()).await {
+                Ok(names) if names.files.is_empty() => break,
+                Ok(names) => names.files,
                 Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
-                Err(error) => return Err(wrong(error)),
+                Err(error) => return Err(said(error)),
+            };
+            seen.extend(names.into_iter().map(|file| (file.filename.into_bytes(), stat(&file.attrs))));
+        }
+        seen.truncate(most);
+        self.sftp.close(handle).await.map_err(said)?;
+        Ok(seen)
+    }
+
+    async fn write(&self, at: At<'_>, bytes: &[u8]) -> Result<(), Trouble> {
+        let path = self.path(at);
+        let handle = self.open(&path, OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::WRITE).await?;
+        let written = self.upload(&handle, bytes).await;
+        let closed = self.sftp.close(handle).await.map(drop);
+        written.and(closed).map_err(|error| trouble(error, &path))
+    }
+
+    async fn rename_new(&self, from: At<'_>, to: At<'_>) -> Result<(), Trouble> {
+        let (from, to) = (self.path(from), self.path(to));
+        if self.handle.is_closed() {
+            return Err(Trouble::Unsent("the connection ended before the file got its name".to_owned()));
+        }
+        self.sftp.rename(from, to.as_str()).await.map(drop).map_err(|error| trouble(error, &to))
+    }
+
+    async fn remove(&self, at: At<'_>) -> Result<(), Trouble> {
+        let path = self.path(at);
+        self.sftp.remove(path.as_str()).await.map(drop).map_err(|error| trouble(error, &path))
+    }
+
+    async fn fetch(&self, at: At<'_>, bytes: u64, into: File) -> Result<bool, Trouble> {
+        let path = self.path(at);
+        let handle = self.open(&path, OpenFlags::READ).await?;
+        let fetched = self.download(&handle, &path, bytes, into).await;
+        let closed = self.sftp.close(handle).await.map_err(|error| trouble(error, &path));
+        let whole = fetched?;
+        closed.map(|_| whole)
+    }
+
+    async fn make_folder(&self, folder: &str) -> Result<(), Trouble> {
+        for (end, _) in folder.match_indices('/').chain([(folder.len(), "")]) {
+            let above = folder.get(..end).unwrap_or(folder);
+            if let Err(trouble @ Trouble::Missing(_)) = self.enter(above).await {
+                let made = self.sftp.mkdir(self.folder(above), FileAttributes::empty()).await;
+                // Whoever made it meanwhile has done the same.
+                if made.is_err() && self.enter(above).await.is_err() {
+                    return Err(trouble);
+                }
             }
         }
-        // The server forgets the handle with the channel, if not by this.
-        let _ = raw.close(handle).await;
-        found.truncate(most);
-        Ok(found)
+        Ok(())
     }
 
-    async fn write(&mut self, path: &str, bytes: &[u8]) -> Step<()> {
-        let wrong = |error| trouble(path, error);
-        let mut file = self.session.create(self.at(path)).await.map_err(wrong)?;
-        file.write_all(bytes).await.map_err(|error| wrong(error.into()))?;
-        file.flush().await.map_err(|error| wrong(error.into()))?;
-        // Not every server can; the size is looked at in any case.
-        let _ = file.sync_all().await;
-        file.close().await.map_err(|error| wrong(error.into()))
-    }
-
-    async fn rename(&mut self, from: &str, to: &str) -> Step<()> {
-        match self.session.rename(self.at(from), self.at(to)).await {
-            Ok(()) => Ok(()),
-            Err(Error::Status(status)) => {
-                let is_taken = self.stat(to).await.is_ok_and(|found| found.is_some());
-                Err(if is_taken { Trouble::Exists } else { trouble(to, Error::Status(status)) })
-            }
-            // It was asked for, and nobody answered.
-            Err(error) => Err(Trouble::Unknown(format!("{to}: {error}"))),
-        }
-    }
-
-    async fn remove(&mut self, path: &str) -> Step<()> {
-        self.session.remove_file(self.at(path)).await.map_err(|error| trouble(path, error))
-    }
-
-    async fn fetch(&mut self, path: &str, most: u64) -> Step<File> {
-        let kept = |error: std::io::Error| Trouble::Away(format!("{path}: {error}"));
-        let file = self.session.open(self.at(path)).await.map_err(|error| trouble(path, error))?;
-        let mut into = tokio::fs::File::from_std(tempfile::tempfile().map_err(kept)?);
-        tokio::io::copy(&mut file.take(most.saturating_add(1)), &mut into).await.map_err(kept)?;
-        into.flush().await.map_err(kept)?;
-        let mut into = into.into_std().await;
-        into.seek(SeekFrom::Start(0)).map_err(kept)?;
-        Ok(into)
-    }
-
-    async fn make_folder(&mut self, path: &str) -> Step<()> {
-        match self.session.create_dir(self.at(path)).await {
-            Ok(()) => Ok(()),
-            Err(error) => match self.session.symlink_metadata(self.at(path)).await {
-                Ok(found) if found.permissions.is_some_and(|mode| mode & KIND_BITS == FOLDER) => Ok(()),
-                _ => Err(trouble(path, error)),
-            },
-        }
+    async fn close(&self) {
+        // All that mattered was answered by now.
+        let goodbye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
+        let _ = tokio::time::timeout(self.timeout, goodbye).await;
     }
 }
 
-fn stat(found: &FileAttributes) -> Stat {
-    let is_file = found.permissions.is_none_or(|mode| mode & KIND_BITS == REGULAR);
-    Stat { bytes: found.size.unwrap_or(0), modified: found.mtime.map(i64::from), is_file }
+fn stat(attrs: &FileAttributes) -> Stat {
+    Stat {
+        // A server that does not tell types is believed; opening anything but a file fails.
+        is_file: attrs.permissions.is_none_or(|bits| bits & TYPE_BITS == TYPE_FILE),
+        bytes: attrs.size.unwrap_or(0),
+        modified: attrs.mtime.map(i64::from),
+    }
 }
 
-fn trouble(path: &str, error: Error) -> Trouble {
-    let path = path.escape_debug();
-    match &error {
+fn trouble(error: Error, path: &str) -> Trouble {
+    let text = format!("{}: {error}", path.escape_debug());
+    match error {
         Error::Status(status) => match status.status_code {
-            StatusCode::NoSuchFile => Trouble::Wrong("folder_missing", format!("{path} does not exist on the server")),
-            StatusCode::PermissionDenied => Trouble::Wrong("permission_denied", format!("{path}: {error}")),
-            _ => Trouble::Away(format!("{path}: {error}")),
+            StatusCode::NoSuchFile => Trouble::Missing(text),
+            StatusCode::PermissionDenied => Trouble::Denied(text),
+            StatusCode::NoConnection | StatusCode::ConnectionLost | StatusCode::Ok => Trouble::Lost(text),
+            StatusCode::Eof | StatusCode::Failure | StatusCode::BadMessage | StatusCode::OpUnsupported => {
+                Trouble::No(text)
+            }
         },
-        _ => Trouble::Away(format!("{path}: {error}")),
+        Error::IO(_) | Error::Timeout | Error::Limited(_) | Error::UnexpectedPacket | Error::UnexpectedBehavior(_) => {
+            Trouble::Lost(text)
+        }
     }
 }

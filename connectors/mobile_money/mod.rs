@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use answers::Found;
 use object::Object;
 use rail::{Question, Rail};
-pub use settings::{Asking, Mode, Party, Secret, Settings, Trust};
+pub use settings::{Asking, Mode, Party, Settings, Trust};
 
 use crate::contract::{
     Ask, Batch, Callback, Connector, Failure, Gate, Message, Money, Outcome, Profile, Reason, ReasonClass, Received,

@@ -9,9 +9,10 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
 use uuid::Uuid;
 
-use super::settings::{Secret, Settings, unusable};
+use super::settings::{Settings, unusable};
 use crate::contract::{Failure, Message, Source};
 use crate::http::{self, Answer};
+use crate::secret::Secret;
 
 /// Where and as whom the provider is called.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! The settings of one mobile money provider, and the profile they amount to.
 //! Deliberately not here: where secrets come from; they arrive resolved and are never shown.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use crate::contract::{
     CallbackTrust, Dedupe, Failure, Finality, Inquiry, Profile, REFERENCE_CHARS, Reason, ReasonClass, Silence,
 };
+use crate::secret::Secret;
 
 /// Most payments the protocol allows in one batch.
 const PROTOCOL_ITEMS_MAX: u32 = 999_999;
@@ -175,29 +175,6 @@ pub struct Party {
     pub key: String,
     /// The identifier.
     pub value: String,
-}
-
-/// A text that is sent and never shown.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a resolved secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the wire alone.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
 }
 
 impl Settings {
