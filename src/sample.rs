@@ -34,12 +34,14 @@ pub struct Sample {
     pub provider: String,
     /// How many rows of a thousand are bad.
     pub bad_per_mille: u32,
+    /// How many rows of a thousand are paid to an account of a bank instead, and its name.
+    pub bank: Option<(u32, String)>,
 }
 
 impl Sample {
     /// A sample with 20 bad rows of a thousand.
     pub fn new(rows: u64, seed: u64, currency: Currency, provider: &str) -> Self {
-        Self { rows, seed, currency, provider: provider.to_owned(), bad_per_mille: 20 }
+        Self { rows, seed, currency, provider: provider.to_owned(), bad_per_mille: 20, bank: None }
     }
 }
 
@@ -203,7 +205,14 @@ fn fill(row: &mut Row, sample: &Sample, index: u64, chance: &mut Chance) -> io::
             }
             _ => write!(row.amount, "{minor}"),
         });
-    written.map_err(io::Error::other)
+    written.map_err(io::Error::other)?;
+    if let Some((per_mille, bank)) = &sample.bank
+        && chance.below(1_000) < u64::from(*per_mille)
+    {
+        row.account.clear();
+        write!(row.account, "account:{:012}@{bank}", shuffled % IDS_MAX).map_err(io::Error::other)?;
+    }
+    Ok(())
 }
 
 impl Row {

@@ -19,7 +19,7 @@ use crate::contract::{
     Batch, Connector, Failure, FileSink, Gate, Inbox, Message, Outcome, Profile, ReadError, Reason, ReasonClass,
     Report, Said, Source,
 };
-use crate::delivery::{Delivery, Sight};
+use crate::delivery::{Delivery, Kind, Sight};
 use crate::iso20022::{self, pain001};
 use crate::mt940;
 
@@ -85,6 +85,8 @@ impl Connector for Bank {
                 let text = format!("{name} is there without its marker; put one beside it, or take the file away");
                 Err(Failure::Blocked(Reason::unknown("unmarked", text)))
             }
+            // A server may have died between giving the new name and taking the old one off.
+            Sight::OnlyPart if self.settings.delivery.kind == Kind::Sftp && self.settings.kept_days == 0 => Ok(()),
             Sight::OnlyPart => self.absent(said, origin, format!("{name}: only its temporary file is there")).await,
             Sight::Nothing if self.settings.kept_days > 0 => {
                 self.absent(said, origin, format!("{name}: it is in no folder where the bank keeps what it took")).await

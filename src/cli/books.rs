@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use paymaster_connectors::contract::Reference;
-use paymaster_connectors::sandbox::Sandbox;
+use paymaster_connectors::sandbox::{Net, Sandbox};
 
 use super::said;
 use super::screen::Screen;
@@ -28,7 +28,7 @@ pub async fn verify(engine: &Engine, json: bool) -> Result<bool> {
             found.findings.iter().map(|one| serde_json::json!({"rule": one.rule, "text": one.text})).collect();
         screen.object(&serde_json::json!({
             "payrolls": found.payrolls, "disbursements": found.disbursements, "programmes": found.programmes,
-            "evidence": found.evidence, "findings": findings,
+            "evidence": found.evidence, "statements": found.statements, "findings": findings,
         }));
     }
     Ok(found.findings.is_empty())
@@ -37,11 +37,12 @@ pub async fn verify(engine: &Engine, json: bool) -> Result<bool> {
 /// A verification in one line.
 pub fn describe(found: &Verification) -> String {
     format!(
-        "{} payrolls, {} disbursements, {} programmes, {} pieces of evidence: {} findings",
+        "{} payrolls, {} disbursements, {} programmes, {} pieces of evidence, {} statements: {} findings",
         found.payrolls,
         found.disbursements,
         found.programmes,
         found.evidence,
+        found.statements,
         found.findings.len()
     )
 }
@@ -65,8 +66,13 @@ pub struct Compared {
     pub registry_sum_minor: i64,
 }
 
-/// Goes through every row of a payroll and asks both other books about it.
-pub async fn compare(engine: &Engine, actor: &Actor, id: Id<Payroll>, sandbox: &Sandbox) -> Result<Compared> {
+/// Goes through every row of a payroll and asks all other books about it: the operator's, the bank's, the registry's.
+pub async fn compare(
+    engine: &Engine,
+    actor: &Actor,
+    id: Id<Payroll>,
+    (sandbox, bank): (&Sandbox, &HashMap<String, Net>),
+) -> Result<Compared> {
     let mut credits: HashMap<Reference, (u32, i64)> = HashMap::new();
     let mut compared = Compared::default();
     sandbox.visit_ledger(|credit| match Reference::parse(&credit.reference) {
@@ -76,6 +82,15 @@ pub async fn compare(engine: &Engine, actor: &Actor, id: Id<Payroll>, sandbox: &
         }
         None => compared.provider_unknown += 1,
     });
+    for (reference, net) in bank.iter().filter(|(_, net)| net.credits != 0) {
+        match Reference::parse(reference) {
+            Some(reference) => {
+                let entry = credits.entry(reference).or_default();
+                *entry = (entry.0 + u32::try_from(net.credits)?, entry.1 + net.sum_minor);
+            }
+            None => compared.provider_unknown += 1,
+        }
+    }
     let mut told: HashMap<Reference, (bool, i64)> = HashMap::new();
     for one in sandbox.outcomes() {
         if let Some(reference) = Reference::parse(&one.instruction) {

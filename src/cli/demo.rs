@@ -1,5 +1,6 @@
 //! The first command: one made-up payroll, paid the whole way against a sandbox, and three books compared.
 
+mod bank;
 mod file;
 mod report;
 
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use paymaster_connectors::contract::{Currency, Money};
 use paymaster_connectors::registry::{Registry, SigningKey};
+use paymaster_connectors::sandbox::bank::BankHouse;
 use paymaster_connectors::sandbox::{self, Sandbox};
 use tokio::sync::watch;
 
@@ -41,7 +43,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Which rails to pay over
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "mobile_money", value_parser = ["mobile_money"])]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "bank,mobile_money", value_parser = ["bank", "mobile_money"])]
     rails: Vec<String>,
     /// Print one JSON object last, and words to standard error
     #[arg(long)]
@@ -57,21 +59,33 @@ const ROWS_PER_SECOND_MIN: u64 = 500;
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Over which rails is paid.
+#[derive(Debug, Clone, Copy)]
+struct Rails {
+    bank: bool,
+    mobile_money: bool,
+}
+
 /// Everything that runs during the demo.
 struct Stage {
     screen: Screen,
     engine: Arc<Engine>,
     sandbox: Sandbox,
+    bank: Option<BankHouse>,
     maker: Actor,
     checker: Actor,
     folder: PathBuf,
     provider: String,
+    bank_name: String,
     programme: String,
 }
 
 /// Runs the demo; false when the books do not agree.
 pub async fn run(args: DemoArgs, database_url: Option<String>) -> Result<bool> {
     let screen = Screen { json: args.json };
+    let has = |rail: &str| args.rails.iter().any(|one| one == rail);
+    // Who pays a given file needs the operator, whatever else it is paid over.
+    let rails = Rails { bank: has("bank") && args.payroll.is_none(), mobile_money: has("mobile_money") };
     let run = format!("{:08x}", u32::from_be_bytes(random::<4>()?));
     let folder = match &args.data {
         Some(folder) => folder.clone(),
@@ -81,13 +95,16 @@ pub async fn run(args: DemoArgs, database_url: Option<String>) -> Result<bool> {
     screen.line(format!("Everything this run leaves is in {}", folder.display()));
     let made = match &args.payroll {
         Some(file) => file::given(file)?,
-        None => file::made_up(args.rows, args.seed, &folder)?,
+        None => file::made_up((args.rows, args.seed), rails, &folder)?,
     };
     let sum = Money::new(made.declared.sum_minor, made.currency);
     screen.line(format!("A payroll of {} rows and {sum}: {}", made.declared.payments, made.file.display()));
 
     let url = database_url.unwrap_or_else(|| folder.join(format!("paymaster-{run}.db")).display().to_string());
     let mut stage = Stage::set(screen, &url, (folder, run), made.currency, args.seed).await?;
+    if rails.bank {
+        stage.bank = Some(bank::open(&stage.folder.join(&stage.bank_name), made.currency, args.seed)?);
+    }
     let (stop, stopping) = watch::channel(false);
     let serving = stage.serve(&made, stopping.clone()).await?;
     let terms =
@@ -100,7 +117,11 @@ pub async fn run(args: DemoArgs, database_url: Option<String>) -> Result<bool> {
     serving.await??;
     let (id, took) = paid?;
     stage.sandbox.quiet().await;
-    let agreed = report::print(&stage, id, took).await?;
+    let paid_by_bank = stage.bank.as_ref().map(|bank| bank.with(|bank| bank.net())).unwrap_or_default();
+    let agreed = report::print(&stage, (id, &paid_by_bank), took).await?;
+    if let Some(bank) = stage.bank.take() {
+        bank.stop()?;
+    }
     stage.sandbox.shutdown().await;
     stage.engine.store.db.close().await;
     Ok(agreed)
@@ -146,6 +167,8 @@ impl Stage {
             checker: person("Bruno (approves)"),
             folder,
             programme: format!("demo-{run}"),
+            bank: None,
+            bank_name: format!("{}-{run}", bank::BANK),
             provider,
             engine: Arc::new(engine),
         })
@@ -169,6 +192,9 @@ impl Stage {
         };
         let engine = Arc::get_mut(&mut self.engine).context("the engine is in use already")?;
         engine.providers.push(provider);
+        if self.bank.is_some() {
+            engine.providers.push(bank::provider(&self.bank_name, &self.folder.join(&self.bank_name))?);
+        }
         let state = crate::api::ApiState {
             engine: self.engine.clone(),
             spool: self.folder.join("spool"),
@@ -223,6 +249,22 @@ impl Stage {
         Ok((row.id, began.elapsed()))
     }
 
+    /// Waits until the bank's statements show what we think they must.
+    async fn reconciled(&self, id: Id<Payroll>, began: Instant, patience: Duration) -> Result<()> {
+        if self.bank.is_none() {
+            return Ok(());
+        }
+        loop {
+            let found = said(self.engine.reconciliation(&self.maker.scope, id).await)?;
+            if found.payroll.state == PayrollState::Reconciled {
+                self.screen.line(format!("  {:<12} by the bank's statements, nothing differs", "reconciled"));
+                return Ok(());
+            }
+            ensure!(began.elapsed() < patience, "the statements do not agree: {:?}", found.differences);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Waits until each payment has its end and the registry has acknowledged each outcome.
     async fn follow(&self, id: Id<Payroll>, accepted: Total, began: Instant) -> Result<()> {
         let payments = u64::try_from(accepted.payments)?;
@@ -236,13 +278,14 @@ impl Stage {
                 .map(|one| one.settled.payments + one.rejected.payments + one.returned.payments)
                 .sum();
             stage.at(u64::try_from(ended)?);
-            if status.payroll.state == PayrollState::Completed {
+            if matches!(status.payroll.state, PayrollState::Completed | PayrollState::Reconciled) {
                 stage.done(&format!("{ended} proven ends"));
                 break;
             }
             ensure!(began.elapsed() < patience, "payments are stuck:\n{}", super::payroll::describe(&status));
             tokio::time::sleep(LOOK_EVERY).await;
         }
+        self.reconciled(id, began, patience).await?;
         let mut stage = self.screen.stage("registry", payments);
         loop {
             let status = said(self.engine.payroll_status(&self.maker.scope, id).await)?;

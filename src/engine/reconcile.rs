@@ -4,10 +4,11 @@
 use anyhow::Result;
 
 use super::{Engine, Outcome, no_payroll};
-use crate::domain::id::{Id, Payroll};
+use crate::domain::id::{File, Id, Payroll};
 use crate::domain::payroll::PayrollMove;
 use crate::domain::reconcile::{Legs, Sum};
 use crate::store::db::Tx;
+use crate::store::file::{self, FileRow};
 use crate::store::notes::{self, Fact};
 use crate::store::payroll::{self, PayrollRow, Total};
 use crate::store::reconcile::{self, BatchLegs, StatementLine};
@@ -53,6 +54,17 @@ impl Engine {
         reconcile::statements(&mut self.store.read().await?, provider, above, limit).await
     }
 
+    /// Files that providers left, above a number; of one provider or of all.
+    pub async fn files(&self, provider: Option<&str>, above: i64, limit: i64) -> Result<Vec<FileRow>> {
+        file::list(&mut self.store.read().await?, provider, above, limit).await
+    }
+
+    /// A part of a file as it came; `None` after the last.
+    pub async fn file_part(&self, id: Id<File>, position: i64) -> Result<Option<Vec<u8>>> {
+        let sealed = file::part(&mut self.store.read().await?, id, position).await?;
+        sealed.map(|sealed| self.store.keys.open(&sealed)).transpose()
+    }
+
     async fn compare(&self, tx: &mut Tx, row: PayrollRow) -> Result<Reconciliation> {
         let (mut batches, mut above) = (Vec::new(), 0);
         loop {
@@ -62,7 +74,7 @@ impl Engine {
             batches.extend(page);
         }
         for batch in &mut batches {
-            if !self.gives_statements(&batch.provider) {
+            if !self.has_statements(&batch.provider) {
                 batch.legs = batch.legs.by_its_word();
             }
         }
@@ -80,7 +92,7 @@ impl Engine {
     }
 
     /// Whether a provider's statements show each payment. One that is configured no more gives none.
-    pub(super) fn gives_statements(&self, provider: &str) -> bool {
+    pub fn has_statements(&self, provider: &str) -> bool {
         self.provider(provider).is_ok_and(|provider| provider.connector.profile().statements)
     }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Engine;
 use super::release::content;
 use super::submit::content_hash;
-use crate::domain::id::{Evidence, Id, Payroll};
+use crate::domain::id::{Evidence, Id, Payroll, Statement};
 use crate::store::db::Tx;
 use crate::store::verify as sql;
 use crate::store::{batch, disbursement};
@@ -13,7 +13,7 @@ use crate::store::{batch, disbursement};
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which rule: `ledger`, `partition`, `totals`, `evidence`, `content`.
+    /// Which rule: `ledger`, `partition`, `totals`, `evidence`, `content`, `statement`.
     pub rule: &'static str,
     /// What was found, in numbers.
     pub text: String,
@@ -28,24 +28,32 @@ pub struct Verification {
     pub disbursements: i64,
     /// Programmes whose ledger was recomputed.
     pub programmes: u64,
-    /// Pieces of evidence whose hash was recomputed.
+    /// Pieces of evidence whose hash was recomputed, files of providers among them.
     pub evidence: u64,
+    /// Account statements whose entries were added up.
+    pub statements: u64,
     /// What does not hold; empty is good.
     pub findings: Vec<Finding>,
 }
 
 /// Batches read at once.
 const BATCHES_PAGE: i64 = 500;
+/// Files and statements looked at in one go.
+const FILES_PAGE: i64 = 100;
+const STATEMENTS_PAGE: i64 = 100;
 /// Pieces of evidence hashed at once; each may be as large as a batch.
 const EVIDENCE_PAGE: i64 = 8;
 
 impl Engine {
-    /// Checks every payroll, every programme's ledger, and the hash of every piece of evidence.
+    /// Checks every payroll, every programme's ledger, every statement, and the hash of every piece of evidence and of
+    /// every file.
     pub async fn verify(&self) -> Result<Verification> {
         let mut found = Verification::default();
         self.verify_payrolls(&mut found).await?;
         self.verify_ledgers(&mut found).await?;
         self.verify_evidence(&mut found).await?;
+        self.verify_files(&mut found).await?;
+        self.verify_statements(&mut found).await?;
         Ok(found)
     }
 
@@ -125,6 +133,45 @@ impl Engine {
                         .findings
                         .push(Finding { rule: "evidence", text: format!("{id}: the bytes are not what was hashed") });
                 }
+            }
+        }
+    }
+
+    /// The parts of each file against the hash it was taken in with.
+    async fn verify_files(&self, found: &mut Verification) -> Result<()> {
+        let mut above = 0;
+        loop {
+            let page = self.files(None, above, FILES_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            above = last.id.number();
+            for file in &page {
+                let (mut hash, mut position) = (ring::digest::Context::new(&ring::digest::SHA256), 0);
+                while let Some(part) = self.file_part(file.id, position).await? {
+                    hash.update(&part);
+                    position += 1;
+                }
+                found.evidence += 1;
+                if hash.finish().as_ref() != file.sha256 {
+                    let text = format!("{}: the bytes are not what was hashed", file.id);
+                    found.findings.push(Finding { rule: "evidence", text });
+                }
+            }
+        }
+    }
+
+    /// The entries of each counted statement against the sums it was read with.
+    async fn verify_statements(&self, found: &mut Verification) -> Result<()> {
+        let mut above = 0;
+        loop {
+            let mut tx = self.store.read().await?;
+            let page = sql::statements(&mut tx, above, STATEMENTS_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            above = last.number;
+            found.statements += u64::try_from(page.len())?;
+            for one in page.iter().filter(|one| one.stored != one.computed) {
+                let id = Id::<Statement>::new(one.number);
+                let text = format!("{id}: its entries come to {:?}, it was read with {:?}", one.computed, one.stored);
+                found.findings.push(Finding { rule: "statement", text });
             }
         }
     }

@@ -201,3 +201,36 @@ pub async fn evidence_page(tx: &mut Tx, above: i64, limit: i64) -> Result<Vec<(i
     let rows = tx.rows(sql, values![above, limit]).await?;
     rows.iter().map(|row| Ok((row.int(0)?, row.bytes(1)?.to_vec(), row.bytes(2)?.to_vec()))).collect()
 }
+
+/// A counted statement: debits and credits as it was read, and as its entries come to.
+#[derive(Debug, Clone, Copy)]
+pub struct Sums {
+    /// Its number.
+    pub number: i64,
+    /// As it was read.
+    pub stored: (i64, i64),
+    /// As its booked entries come to now.
+    pub computed: (i64, i64),
+}
+
+/// Counted statements above a number that were read without a fault.
+pub async fn statements(tx: &mut Tx, above: i64, limit: i64) -> Result<Vec<Sums>> {
+    let sum = |direction: &str| {
+        format!(
+            "CAST(COALESCE(SUM(CASE WHEN e.direction = '{direction}' AND e.kind <> 'not_booked' THEN e.amount_minor ELSE 0 \
+             END), 0) AS BIGINT)"
+        )
+    };
+    let sql = format!(
+        "SELECT s.number, s.debits_minor, s.credits_minor, {}, {} FROM (SELECT * FROM statement WHERE number > $1 \
+         AND standing = 'counted' AND faults = 0 ORDER BY number LIMIT $2) s LEFT JOIN entry e ON e.statement = s.number \
+         GROUP BY s.number, s.debits_minor, s.credits_minor ORDER BY s.number",
+        sum("debit"),
+        sum("credit")
+    );
+    let read = |row: &Row| {
+        let (stored, computed) = ((row.int(1)?, row.int(2)?), (row.int(3)?, row.int(4)?));
+        Ok(Sums { number: row.int(0)?, stored, computed })
+    };
+    tx.rows(&sql, values![above, limit]).await?.iter().map(read).collect()
+}

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use paymaster_connectors::contract::Currency;
 
-use super::OPERATOR;
+use super::bank::BANK;
+use super::{OPERATOR, Rails};
 use crate::domain::columns::Column;
 use crate::domain::csv::Reader;
 use crate::domain::row::{self, Rules};
@@ -20,6 +21,9 @@ const CURRENCY: &str = "KES";
 /// Most different routes that a given file may ask for.
 const ROUTES_MAX: usize = 1_000;
 
+/// Rows of a thousand that are paid by the bank where both rails are open.
+const BANK_PER_MILLE: u32 = 400;
+
 /// A payroll to pay.
 pub struct Made {
     pub file: PathBuf,
@@ -28,13 +32,15 @@ pub struct Made {
     pub routes: Vec<Route>,
 }
 
-/// Writes a made-up payroll.
-pub fn made_up(rows: u64, seed: u64, folder: &Path) -> Result<Made> {
+/// Writes a made-up payroll, paid over these rails.
+pub fn made_up((rows, seed): (u64, u64), rails: Rails, folder: &Path) -> Result<Made> {
     ensure!(rows > 0, "--rows must be above 0");
     let currency = Currency::parse(CURRENCY).context("the demo's currency")?;
     let file = folder.join("payroll.csv");
     let mut out = BufWriter::new(File::create(&file)?);
-    let declared = sample::write(&Sample::new(rows, seed, currency, OPERATOR), &mut out)?;
+    let bank = rails.bank.then(|| (if rails.mobile_money { BANK_PER_MILLE } else { 1_000 }, BANK.to_owned()));
+    let sample = Sample { bank, ..Sample::new(rows, seed, currency, OPERATOR) };
+    let declared = sample::write(&sample, &mut out)?;
     out.flush()?;
     let declared = Total { payments: i64::try_from(declared.rows)?, sum_minor: declared.sum_minor };
     Ok(Made { file, currency, declared, routes: Route::parse(&format!("mobile:*@{OPERATOR}")).into_iter().collect() })

@@ -1,17 +1,20 @@
 //! The demo's last page: totals at each stage, three books compared, and what to try next.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use paymaster_connectors::contract::{Currency, Money};
+use paymaster_connectors::sandbox::Net;
 use serde_json::json;
 
 use super::Stage;
 use crate::cli::books::{self, Compared};
 use crate::cli::payroll::write_rejects;
+use crate::cli::reconcile;
 use crate::cli::said;
 use crate::domain::id::{Id, Payroll};
-use crate::engine::{PayrollStatus, ProviderStatus, Verification};
+use crate::engine::{PayrollStatus, ProviderStatus, Reconciliation, Verification};
 use crate::store::payroll::Total;
 
 /// What the run came to.
@@ -20,15 +23,21 @@ struct Ended {
     all: ProviderStatus,
     compared: Compared,
     verification: Verification,
+    reconciliation: Reconciliation,
     took: Duration,
 }
 
 /// Prints the reconciliation; true when all books agree to the last minor unit.
-pub async fn print(stage: &Stage, id: Id<Payroll>, took: Duration) -> Result<bool> {
+pub async fn print(
+    stage: &Stage,
+    (id, paid_by_bank): (Id<Payroll>, &HashMap<String, Net>),
+    took: Duration,
+) -> Result<bool> {
     let status = said(stage.engine.payroll_status(&stage.maker.scope, id).await)?;
     let found = Ended {
         all: added(&status),
-        compared: books::compare(&stage.engine, &stage.maker, id, &stage.sandbox).await?,
+        compared: books::compare(&stage.engine, &stage.maker, id, (&stage.sandbox, paid_by_bank)).await?,
+        reconciliation: said(stage.engine.reconciliation(&stage.maker.scope, id).await)?,
         verification: stage.engine.verify().await?,
         status,
         took,
@@ -94,6 +103,7 @@ impl Ended {
             && self.registry_agrees()
             && self.stages_agree()
             && self.compared.forgotten == 0
+            && self.reconciliation.is_even()
             && self.verification.findings.is_empty()
     }
 
@@ -106,6 +116,8 @@ impl Ended {
         let money = |minor| Money::new(minor, payroll.currency).to_string();
         let mut lines = vec![String::new(), String::from("Reconciliation")];
         lines.extend(super::super::payroll::describe(&self.status).lines().map(str::to_owned));
+        lines.push(String::new());
+        lines.extend(reconcile::describe(&stage.engine, &self.reconciliation).lines().map(str::to_owned));
         lines.push(String::new());
         let says = |yes: bool| if yes { "agrees" } else { "DOES NOT AGREE" };
         lines.push(format!(
@@ -134,9 +146,15 @@ impl Ended {
         lines.push(format!("  {seconds} seconds on {database}, {} payments a second", self.payments_per_second()));
         lines.push(String::new());
         lines.push(format!(
-            "The sandbox lost replies and requests on the way; its ledger is in {}",
+            "The operator lost replies and requests on the way; its ledger is in {}",
             stage.folder.join(&stage.provider).display()
         ));
+        if stage.bank.is_some() {
+            lines.push(format!(
+                "Files to the bank and from it, its statements among them, are in {}",
+                stage.folder.join(&stage.bank_name).display()
+            ));
+        }
         lines.push(format!("Refused rows to mend and send again: {}", stage.folder.join("rejects.csv").display()));
         lines.push(String::from("Next: paymaster demo --rows 1000000; paymaster demo --database-url postgres://…; paymaster serve, and /docs in a browser"));
         lines
@@ -170,6 +188,9 @@ impl Ended {
             "registry_agrees": self.registry_agrees(),
             "ledger_balances": self.verification.findings.is_empty(),
             "stages_agree": self.stages_agree(),
+            "payroll_state": self.reconciliation.payroll.state.name(),
+            "reconciliation_differences": self.reconciliation.differences.iter()
+                .map(|(name, sum)| json!({"name": name, "payments": sum.payments, "minor": sum.minor})).collect::<Vec<_>>(),
             "rejected_by_code": rejected,
             "seconds": self.took.as_secs_f64(),
             "payments_per_second": u64::try_from(self.payments_per_second()).unwrap_or(u64::MAX),
