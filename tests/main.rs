@@ -13,6 +13,7 @@ mod house;
 mod pace;
 mod processes;
 mod properties;
+mod reports;
 mod restored;
 mod tidy;
 mod world;

@@ -7,6 +7,7 @@ mod demo;
 mod disbursement;
 mod exceptions;
 mod payroll;
+mod report;
 mod restored;
 mod roles;
 mod screen;
@@ -67,6 +68,8 @@ enum Command {
     /// Decide what contradicts or waits for a person: one proposes, another confirms
     #[command(subcommand)]
     Exceptions(exceptions::ExceptionsCommand),
+    /// Write a table for people, held against the ledger: what was not paid, is on its way, came back, was charged
+    Report(report::ReportArgs),
     /// Make programmes and cycles, fund programmes, hold beneficiaries
     #[command(subcommand)]
     Programme(setup::ProgrammeCommand),
@@ -113,6 +116,7 @@ impl Cli {
             Command::Payroll(command) => payroll::run(command, &config).await,
             Command::Disbursement(command) => disbursement::run(command, &config).await.map(|()| true),
             Command::Exceptions(command) => exceptions::run(command, &config).await.map(|()| true),
+            Command::Report(args) => report::run(args, &config).await,
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),

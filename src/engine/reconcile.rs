@@ -53,7 +53,7 @@ impl Engine {
         reconcile::statements(&mut self.store.read().await?, provider, above, limit).await
     }
 
-    async fn compare(&self, tx: &mut Tx, row: PayrollRow) -> Result<Reconciliation> {
+    pub(super) async fn compare(&self, tx: &mut Tx, row: PayrollRow) -> Result<Reconciliation> {
         let (mut batches, mut above) = (Vec::new(), 0);
         loop {
             let page = reconcile::batches(tx, row.id, above, BATCHES_PAGE).await?;
