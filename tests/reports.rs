@@ -395,7 +395,7 @@ async fn the_doors_give_files() {
         got.text(),
         format!(
             "programme,payroll,provider,state,class,code,reissued,payments,sum,currency\n\
-         grant,{id},mobile-op,rejected,fix_data,identifiererror,no,1,20.00,KES\n"
+         grant,{id},mobile-op,rejected,fix_data,account_not_found,no,1,20.00,KES\n"
         )
     );
     assert_eq!(got.header("content-type"), "text/csv; charset=utf-8");

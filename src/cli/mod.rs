@@ -68,7 +68,7 @@ enum Command {
     /// Decide what contradicts or waits for a person: one proposes, another confirms
     #[command(subcommand)]
     Exceptions(exceptions::ExceptionsCommand),
-    /// Write a table for people, held against the ledger: what was not paid, is on its way, came back, was charged
+    /// Write a table for people as CSV or spreadsheet, its sums held against the ledger
     Report(report::ReportArgs),
     /// Make programmes and cycles, fund programmes, hold beneficiaries
     #[command(subcommand)]
