@@ -192,6 +192,7 @@ impl Config {
         let mut engine = Engine::new(store, Clock::System);
         engine.payer_account.clone_from(&self.payer_account);
         engine.lease = self.work.lease()?;
+        engine.folder = self.data.join("spool");
         for provider in &self.provider {
             ensure!(
                 !engine.providers.iter().any(|known| known.name == provider.name),

@@ -417,3 +417,22 @@ fn every_command_explains_itself() {
     let differs = text.lines().zip(kept.lines()).find(|(now, kept)| now != kept);
     assert!(text == kept, "the help changed ({differs:?}); look at it, then run with UPDATE_SNAPSHOTS=1");
 }
+
+#[test]
+fn a_report_is_printed_or_written() {
+    let desk = Desk::furnished();
+    let id = desk.submitted();
+    let header = "programme,payroll,provider,state,class,code,reissued,payments,sum,currency\n";
+    let row = format!("cash,{id},,refused,,amount_not_plain,no,1,0.00,KES\n");
+    assert_eq!(desk.ok("report unpaid").out, format!("{header}{row}"));
+    assert_eq!(desk.ok(&format!("report unpaid --programme cash --payroll {id} --provider mobile-op")).out, header);
+    assert_eq!(desk.ok("report unpaid --out unpaid.csv").out, "");
+    assert_eq!(desk.read("unpaid.csv"), format!("{header}{row}"));
+    desk.ok("report in_transit --format xlsx --out transit.xlsx");
+    assert!(std::fs::read(desk.path("transit.xlsx")).unwrap().starts_with(b"PK"));
+    desk.fails("report in_transit --format xlsx", 2, &["--out"]);
+    desk.fails("report nothing", 2, &["unpaid, in_doubt"]);
+    desk.fails("report unpaid --format pdf", 2, &["csv or xlsx"]);
+    desk.fails("report unpaid --provider nobody", 2, &["provider_unknown"]);
+    desk.fails(&format!("payroll reissue {id} --class funding --person amina"), 2, &["nothing_to_reissue"]);
+}

@@ -5,7 +5,7 @@ mod decided;
 mod doubt;
 mod newer;
 mod reissue;
-mod stage;
+pub mod stage;
 mod stopped;
 mod unsent;
 

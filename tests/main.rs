@@ -14,6 +14,7 @@ mod house;
 mod pace;
 mod processes;
 mod properties;
+mod reports;
 mod restored;
 mod tidy;
 mod world;

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::Doors;
@@ -95,10 +96,7 @@ pub struct UploadForm {
 )]
 pub async fn create(State(doors): State<Doors>, caller: Caller, request: Request) -> Answer<Response> {
     caller.needs(&[Role::Maker])?;
-    let Ok(permit) = doors.uploads.clone().try_acquire_owned() else {
-        let detail = "too many uploads are under way; send it again in a moment";
-        return Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "uploads_busy", detail));
-    };
+    let permit = permit(&doors)?;
     let (parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
     let (mut asked, file) = match media_type(&parts.headers).as_str() {
@@ -114,6 +112,11 @@ pub async fn create(State(doors): State<Doors>, caller: Caller, request: Request
     };
     asked.idempotency_key = key;
     let row = take_in(&doors, &caller, asked, (file, permit)).await?;
+    taken(&doors, &caller, row).await
+}
+
+/// A draft that was made, or the refusal of a payroll as a whole.
+pub(super) async fn taken(doors: &Doors, caller: &Caller, row: PayrollRow) -> Answer<Response> {
     if row.state == PayrollState::Refused {
         return Err(refused(&row));
     }
@@ -122,12 +125,19 @@ pub async fn create(State(doors): State<Doors>, caller: Caller, request: Request
     Ok((StatusCode::CREATED, location, Json(view)).into_response())
 }
 
+/// Room for one more intake.
+pub(super) fn permit(doors: &Doors) -> Answer<OwnedSemaphorePermit> {
+    let detail = "too many uploads are under way; send it again in a moment";
+    let permit = doors.uploads.clone().try_acquire_owned();
+    permit.map_err(|_| Error::new(StatusCode::SERVICE_UNAVAILABLE, "uploads_busy", detail))
+}
+
 /// The intake goes on to its end also when the caller hangs up in the middle of it.
 async fn take_in(
     doors: &Doors,
     caller: &Caller,
     mut asked: IntakeRequest,
-    held: (Spooled, tokio::sync::OwnedSemaphorePermit),
+    held: (Spooled, OwnedSemaphorePermit),
 ) -> Answer<PayrollRow> {
     let (engine, actor) = (doors.engine.clone(), caller.actor.clone());
     let taken = tokio::spawn(async move {

@@ -19,6 +19,8 @@ mod programme;
 mod progress;
 mod provider;
 mod publication;
+mod reissue;
+mod report;
 mod serve;
 mod stop;
 mod token;
@@ -114,6 +116,7 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(intake::create, payroll::list))
         .routes(routes!(payroll::get))
         .routes(routes!(payroll::rejects))
+        .routes(routes!(reissue::create))
         .routes(routes!(approval::submit))
         .routes(routes!(approval::approve))
         .routes(routes!(approval::recall))
@@ -135,6 +138,8 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(publication::list))
         .routes(routes!(publication::replay_all))
         .routes(routes!(publication::replay))
+        .routes(routes!(report::list))
+        .routes(routes!(report::get))
         .routes(routes!(provider::list))
         .routes(routes!(provider::pause))
         .routes(routes!(provider::resume))

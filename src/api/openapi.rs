@@ -21,6 +21,7 @@ use utoipa::{Modify, OpenApi};
         (name = "disbursements", description = "One sum for one payee."),
         (name = "batches", description = "What one provider got at once, and the evidence."),
         (name = "exceptions", description = "What a person has to look at."),
+        (name = "reports", description = "Tables for people, held against the ledger."),
         (name = "publications", description = "Messages to the registry."),
         (name = "providers", description = "Stopping and going on."),
         (name = "tokens", description = "Who may call."),

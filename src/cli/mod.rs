@@ -8,6 +8,7 @@ mod disbursement;
 mod exceptions;
 mod payroll;
 mod reconcile;
+mod report;
 mod restored;
 mod roles;
 mod screen;
@@ -71,6 +72,8 @@ enum Command {
     /// Compare what was instructed, acknowledged and booked; look at statements and files
     #[command(subcommand)]
     Reconcile(reconcile::ReconcileCommand),
+    /// Write a table for people as CSV or spreadsheet, its sums held against the ledger
+    Report(report::ReportArgs),
     /// Make programmes and cycles, fund programmes, hold beneficiaries
     #[command(subcommand)]
     Programme(setup::ProgrammeCommand),
@@ -118,6 +121,7 @@ impl Cli {
             Command::Disbursement(command) => disbursement::run(command, &config).await.map(|()| true),
             Command::Exceptions(command) => exceptions::run(command, &config).await.map(|()| true),
             Command::Reconcile(command) => reconcile::run(command, &config).await,
+            Command::Report(args) => report::run(args, &config).await,
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),

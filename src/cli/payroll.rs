@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::domain::id::{Id, Payroll};
 use crate::domain::payroll::{PayrollKind, PayrollState};
 use crate::domain::row::for_people;
-use crate::engine::{Actor, Engine, IntakeRequest, PayrollStatus};
-use crate::store::payroll::Total;
+use crate::engine::{Actor, Engine, IntakeRequest, PayrollStatus, Reasons};
+use crate::store::payroll::{PayrollRow, Total};
 
 #[derive(Debug, Subcommand)]
 pub enum PayrollCommand {
@@ -58,6 +58,20 @@ pub enum PayrollCommand {
     Release {
         /// The payroll, prl_…
         id: String,
+        /// Who does this
+        #[arg(long)]
+        person: String,
+    },
+    /// Pay again, to the same payees, what was rejected or came back (class stop only if told); submits it for approval
+    Reissue {
+        /// The payroll that was not paid in whole, prl_…
+        id: String,
+        /// Only what has this reason; may be given several times
+        #[arg(long = "code")]
+        codes: Vec<String>,
+        /// Only what has a reason of this class; may be given several times, beside codes
+        #[arg(long = "class")]
+        classes: Vec<String>,
         /// Who does this
         #[arg(long)]
         person: String,
@@ -119,6 +133,11 @@ pub async fn run(command: PayrollCommand, config: &Config) -> Result<bool> {
             writeln!(out, "{id} {state}")?;
             Ok(true)
         }
+        PayrollCommand::Reissue { id, codes, classes, person } => {
+            let (engine, actor) = open(config, &person).await?;
+            let row = said(engine.reissue_of(&actor, parse(&id)?, &Reasons { codes, classes }).await)?;
+            hand_on(&engine, &actor, &row, out).await
+        }
         PayrollCommand::Status { id } => {
             let (engine, actor) = open(config, "").await?;
             let status = said(engine.payroll_status(&actor.scope, parse(&id)?).await)?;
@@ -142,7 +161,7 @@ fn kind(text: &str) -> Result<PayrollKind, String> {
     PayrollKind::parse(text).ok_or_else(|| String::from("a payroll's kind is payment or reissue"))
 }
 
-fn parse(id: &str) -> Result<Id<Payroll>> {
+pub fn parse(id: &str) -> Result<Id<Payroll>> {
     Id::parse(id).with_context(|| format!("`{id}` is not a payroll's id; it begins with prl_"))
 }
 
@@ -164,6 +183,11 @@ async fn submit(
     let currency = Currency::parse(&programme.currency).context("a stored currency is unknown")?;
     request.declared = Total { payments: declared.rows, sum_minor: sum(&declared.sum, currency)? };
     let row = said(engine.take_in(actor, &request).await)?;
+    hand_on(engine, actor, &row, out).await
+}
+
+/// Submits a draft for approval and tells how far it is; false when the payroll was refused.
+async fn hand_on(engine: &Engine, actor: &Actor, row: &PayrollRow, out: &mut dyn Write) -> Result<bool> {
     let refused = row.state == PayrollState::Refused;
     if row.state == PayrollState::Draft {
         said(engine.submit_payroll(actor, row.id).await)?;

@@ -15,7 +15,9 @@ mod pace;
 mod publish;
 mod read;
 mod reconcile;
+mod reissue;
 mod release;
+mod report;
 mod restored;
 mod said;
 mod setup;
@@ -24,6 +26,7 @@ mod verify;
 mod window;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use paymaster_connectors::contract::{Connector, Reference};
@@ -39,6 +42,8 @@ pub use intake::{CHUNK_ROWS, IntakeRequest};
 pub use pace::ProviderStanding;
 pub use read::{PayrollStatus, ProviderStatus, Timeline, TimelineEntry};
 pub use reconcile::Reconciliation;
+pub use reissue::Reasons;
+pub use report::{Cell, Check, Kind, Narrow, REPORTS, ReportName, Table, paper};
 pub use restored::Restored;
 pub use setup::{CycleRequest, ProgrammeRequest, Role};
 pub use verify::{Finding, Verification};
@@ -121,6 +126,8 @@ pub struct Engine {
     pub payer_account: String,
     /// Lease terms.
     pub lease: LeaseTerms,
+    /// Where files lie while they are worked on; made when it is missing.
+    pub folder: PathBuf,
     slots: pace::Slots,
 }
 
@@ -128,8 +135,8 @@ impl Engine {
     /// An engine without providers; add them before it works.
     pub fn new(store: Store, clock: Clock) -> Self {
         let (providers, registry, payer_account) = (Vec::new(), None, String::from("treasury@paymaster"));
-        let (lease, slots) = (LeaseTerms::default(), pace::Slots::default());
-        Self { store, clock, providers, registry, payer_account, lease, slots }
+        let (lease, slots, folder) = (LeaseTerms::default(), pace::Slots::default(), std::env::temp_dir());
+        Self { store, clock, providers, registry, payer_account, lease, folder, slots }
     }
 
     fn provider(&self, name: &str) -> anyhow::Result<&Provider> {

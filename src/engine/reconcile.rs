@@ -65,7 +65,7 @@ impl Engine {
         sealed.map(|sealed| self.store.keys.open(&sealed)).transpose()
     }
 
-    async fn compare(&self, tx: &mut Tx, row: PayrollRow) -> Result<Reconciliation> {
+    pub(super) async fn compare(&self, tx: &mut Tx, row: PayrollRow) -> Result<Reconciliation> {
         let (mut batches, mut above) = (Vec::new(), 0);
         loop {
             let page = reconcile::batches(tx, row.id, above, BATCHES_PAGE).await?;

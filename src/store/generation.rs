@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::db::{Row, Table, Tx, Values};
+use super::db::{Row, Table, Tx, Value, Values};
 use super::disbursement::state;
 use super::values;
 use crate::domain::disbursement::State;
@@ -81,4 +81,60 @@ pub async fn older(tx: &mut Tx, payroll: Id<Payroll>, numbers: (i64, i64)) -> Re
                WHERE d.number BETWEEN $1 AND $2 AND d.payroll = $3 AND d.generation > 1 ORDER BY o.number";
     let rows = tx.rows(sql, values![numbers.0, numbers.1, payroll.number()]).await?;
     rows.iter().map(|row| Ok((row.int(7)?, place_row(row)?))).collect()
+}
+
+/// A payment that may be paid again as it was.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Its number.
+    pub number: i64,
+    /// Its sum.
+    pub amount_minor: i64,
+    /// Its payee, sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// Why payments were not paid.
+#[derive(Debug, Clone, Copy)]
+pub struct Because<'a> {
+    /// One of these codes.
+    pub codes: &'a [String],
+    /// Or of one of these classes.
+    pub classes: &'a [String],
+    /// Where neither is given, whatever it was but of this class.
+    pub not: &'a str,
+}
+
+/// Rows of a payroll above a number that were rejected or came back for such reasons and that nothing newer follows.
+pub async fn ended(
+    tx: &mut Tx,
+    payroll: Id<Payroll>,
+    because: Because<'_>,
+    above: i64,
+    limit: i64,
+) -> Result<Vec<Ended>> {
+    let places = |from: usize, count: usize| {
+        (from..from + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
+    };
+    let Because { codes, classes, not } = because;
+    let wanted = match (codes.len(), classes.len()) {
+        (0, 0) => String::from("COALESCE(x.class, '') <> $4"),
+        (0, count) => format!("x.class IN ({})", places(4, count)),
+        (count, 0) => format!("x.code IN ({})", places(4, count)),
+        (one, other) => format!("(x.code IN ({}) OR x.class IN ({}))", places(4, one), places(4 + one, other)),
+    };
+    let states = [State::Rejected, State::Returned].map(|state| state.code().to_string()).join(", ");
+    let sql = format!(
+        "SELECT d.number, d.amount_minor, p.sealed FROM departure x JOIN disbursement d ON d.number = x.disbursement \
+         JOIN payee p ON p.number = d.number WHERE x.payroll = $1 AND d.number > $2 AND d.state IN ({states}) AND {wanted} \
+         AND NOT EXISTS (SELECT 1 FROM disbursement n WHERE n.identity = d.identity AND n.generation > d.generation) \
+         ORDER BY d.number LIMIT $3"
+    );
+    let mut bound = values![payroll.number(), above, limit].to_vec();
+    bound.extend(codes.iter().chain(classes).map(|text| Value::Text(text)));
+    if codes.is_empty() && classes.is_empty() {
+        bound.push(Value::Text(not));
+    }
+    let row = |row: &Row| Ok(Ended { number: row.int(0)?, amount_minor: row.int(1)?, sealed: row.bytes(2)?.to_vec() });
+    tx.map_rows(&sql, &bound, row).await
 }

@@ -23,6 +23,7 @@ pub mod party;
 pub mod payroll;
 pub mod publication;
 pub mod reconcile;
+pub mod report;
 pub mod restored;
 pub mod seal;
 pub mod slate;

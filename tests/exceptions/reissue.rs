@@ -1,6 +1,10 @@
 //! Paying again: only what was rejected, came back or was cancelled, with the same amount, as the next generation.
 
-use paymaster::domain::payroll::PayrollState;
+use std::collections::HashMap;
+
+use paymaster::domain::payroll::{PayrollKind, PayrollState};
+use paymaster::engine::{Actor, Reasons, Timeline};
+use paymaster::store::payroll::Total;
 
 use super::stage::{A, B};
 use super::*;
@@ -79,5 +83,86 @@ on_both! {
         accepted.sort_unstable();
         assert_eq!(accepted, [0, 1]);
         stage.world.verified().await;
+    }
+}
+
+on_both! {
+    /// A bank refuses a file as a whole for three of its rows: the others go again without them, as they were.
+    async fn a_file_that_was_refused_for_a_few_rows_goes_again_without_them(database) {
+        let stage = Stage::new(database).await;
+        stage.hear_of("settled", "E1").await;
+        stage.hear_of("settled", "E2").await;
+        let world = &stage.world;
+        let all: Vec<(String, String, String)> = (1..=8)
+            .map(|n| (format!("F{n}"), format!("{n}.05"), format!("mobile:+25470000001{n}@mobile-op")))
+            .collect();
+        let file = world.take_in(&crate::world::borrowed(&all)).await;
+        world.release(file.id).await;
+        stage.steps().await;
+        for row in stage.rows_of(file.id).await {
+            let is_bad = ["F2", "F5", "F7"].contains(&row.entitlement.as_str());
+            let why = if is_bad { "class=fix_data code=ac01" } else { "class=not_executed code=unstated" };
+            stage.hear(&format!("rejected {why}"), row.shown.number).await;
+        }
+        world.complete(file.id).await;
+        assert_eq!(stage.balances().await["spent"], 3_000);
+
+        let of = |code: &str| Reasons { codes: vec![code.to_owned()], ..Reasons::default() };
+        let stranger = Actor { scope: world.engine.tenant("another").await.unwrap(), person: "eve".to_owned() };
+        assert_eq!(code(world.engine.reissue_of(&stranger, file.id, &of("unstated")).await), "payroll_unknown");
+        assert_eq!(code(world.engine.reissue_of(&world.maker, file.id, &of("am04")).await), "nothing_to_reissue");
+        let again = world.engine.reissue_of(&world.maker, file.id, &of("unstated")).await.unwrap();
+        let wanted = Total { payments: 5, sum_minor: 2_225 };
+        assert_eq!((again.state, again.kind, again.declared), (PayrollState::Draft, PayrollKind::Reissue, wanted));
+        assert_eq!((again.accepted, again.refused), (wanted, Total::default()));
+        world.verified().await;
+        assert_eq!(code(world.engine.reissue_of(&world.maker, file.id, &of("unstated")).await), "nothing_to_reissue");
+        world.engine.submit_payroll(&world.maker, again.id).await.unwrap();
+        assert_eq!(code(world.engine.approve_payroll(&world.maker, again.id).await), "maker_is_checker");
+        world.engine.approve_payroll(&world.checker, again.id).await.unwrap();
+        world.engine.release_payroll(&world.checker, again.id).await.unwrap();
+        stage.steps().await;
+        let before: HashMap<String, Timeline> =
+            stage.rows_of(file.id).await.into_iter().map(|row| (row.entitlement.clone(), row)).collect();
+        for row in stage.rows_of(again.id).await {
+            let first = &before[&row.entitlement];
+            assert_eq!(row.shown.generation, 2);
+            assert_eq!(
+                (&row.payee_name, &row.payee_account, &row.beneficiary, row.amount),
+                (&first.payee_name, &first.payee_account, &first.beneficiary, first.amount)
+            );
+            stage.hear("settled", row.shown.number).await;
+        }
+        world.complete(again.id).await;
+        world.verified().await;
+        let balances = stage.balances().await;
+        assert_eq!((balances["spent"], balances["paid"]), (3_000 + 2_225, 3_000 + 2_225));
+        let states = world.states(file.id).await;
+        for bad in ["F2", "F5", "F7"] {
+            assert_eq!(states[bad], (State::Rejected, Some("ac01".to_owned())));
+        }
+        let mut sent = stage.script.sent.lock().unwrap().clone();
+        assert_eq!(sent.len(), 2 + 8 + 5);
+        sent.sort_unstable_by_key(|reference| reference.number());
+        sent.dedup();
+        assert_eq!(sent.len(), 2 + 8 + 5, "every payment was sent once");
+    }
+}
+
+on_both! {
+    /// Everything of a payroll, by class, and what only goes when it is asked for by name.
+    async fn by_class_and_what_is_not_paid_again_unasked(database) {
+        let stage = Stage::new(database).await;
+        stage.hear_of("rejected class=stop code=md07", "E1").await;
+        stage.hear_of("returned as=R1 class=limit code=am14", "E2").await;
+        let world = &stage.world;
+        let asked = |classes: &[&str]| Reasons { classes: classes.iter().map(|one| (*one).to_owned()).collect(), ..Reasons::default() };
+        let all = world.engine.reissue_of(&world.maker, stage.payroll.id, &asked(&[])).await.unwrap();
+        assert_eq!(all.accepted, Total { payments: 1, sum_minor: 2_000 });
+        let dead = world.engine.reissue_of(&world.maker, stage.payroll.id, &asked(&["stop", "limit"])).await.unwrap();
+        assert_eq!(dead.accepted, Total { payments: 1, sum_minor: 1_000 });
+        let many = Reasons { codes: vec![String::new(); 101], ..Reasons::default() };
+        assert_eq!(code(world.engine.reissue_of(&world.maker, stage.payroll.id, &many).await), "reasons_too_many");
+        world.verified().await;
     }
 }

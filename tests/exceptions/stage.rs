@@ -79,11 +79,13 @@ impl Connector for Teller {
         Ok(())
     }
 
-    /// `settled|rejected|returned REFERENCE [amount=MINOR] [as=NAME] [#n]`.
+    /// `settled|rejected|returned REFERENCE [amount=MINOR] [as=NAME] [class=CLASS] [code=CODE] [#n]`.
     fn receive(&self, call: &Callback) -> Result<Received, Failure> {
         let text = String::from_utf8(call.body.to_vec()).unwrap();
         let mut words = text.split(' ');
-        let reason = Reason::new(ReasonClass::FixAtBank, "closed", "account closed");
+        let told = |name: &str| text.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let class = told("class").map_or(ReasonClass::FixAtBank, |class| ReasonClass::parse(class).unwrap());
+        let reason = Reason::new(class, told("code").unwrap_or("closed"), "account closed");
         let outcome = match words.next().unwrap() {
             "settled" => Outcome::Settled,
             "rejected" => Outcome::Rejected(reason),
@@ -120,6 +122,11 @@ impl Stage {
 
     /// The same, released and not sent.
     pub async fn waiting(database: Database, mood: Mood) -> Self {
+        Self::with(database, mood, Profile::worst()).await
+    }
+
+    /// The same with a provider that is like this in what the test does not need otherwise.
+    pub async fn with(database: Database, mood: Mood, profile: Profile) -> Self {
         let mut world = World::new(database).await;
         let profile = Profile {
             fence: Duration::from_secs(FENCE_SECONDS.unsigned_abs()),
@@ -127,7 +134,7 @@ impl Stage {
             inquiry: Inquiry::Direct,
             callback_trust: CallbackTrust::SecretUrl,
             finality: Finality::Reply,
-            ..Profile::worst()
+            ..profile
         };
         let (sent, unwritable) = (Mutex::default(), Mutex::default());
         let script = Arc::new(Script { profile, mood: Mutex::new(mood), unwritable, sent });
