@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::db::Tx;
+use super::db::{Row, Tx};
 use super::ledger::{Account, balances};
 use super::payroll::Total;
 use super::{batch, values};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use anyhow::{Context, Result, ensure};
 use chrono::NaiveDate;
 use paymaster_connectors::contract::{
-    Direction, Instruction, Message, Outcome, Reason, ReasonClass, Report, StatementKind,
+    Direction, Instruction, Message, Outcome, REFERENCE_CHARS, Reason, ReasonClass, Report, StatementKind,
 };
 use serde_json::json;
 
@@ -255,9 +255,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The batch a name means, if it is one of this provider's.
+/// The batch a name means, if it is one of this provider's: the names of what is inside a file begin with the file's.
 pub(super) async fn batch_named(engine: &Engine, tx: &mut Tx, provider: &str, name: &str) -> Result<Option<BatchRow>> {
-    let Some(reference) = engine.own_reference(name) else { return Ok(None) };
+    let file = name.get(..REFERENCE_CHARS).unwrap_or(name);
+    let Some(reference) = engine.own_reference(file) else { return Ok(None) };
     let found = batch::get_any(tx, Id::<Batch>::new(reference.number())).await?;
     Ok(found.filter(|row| row.provider == provider))
 }

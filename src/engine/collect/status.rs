@@ -23,7 +23,7 @@ const TOLD_MAX: usize = 3;
 /// A status report while it is read.
 struct Telling {
     row: BatchRow,
-    /// Our name for the group of payments; a file of ours has one.
+    /// How our name for every group of payments in the file begins.
     group: String,
     facts: Vec<Instruction>,
     /// Lines applied so far.
@@ -124,7 +124,7 @@ impl Telling {
                 told.1.push(text.chars().take(80).collect());
             }
         }
-        if !line.payment_information_id.is_empty() && line.payment_information_id != self.group {
+        if !line.payment_information_id.is_empty() && !line.payment_information_id.starts_with(&self.group) {
             let told = self.alarms.entry("status_foreign_group").or_default();
             told.0 += 1;
             return None;

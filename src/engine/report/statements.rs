@@ -151,7 +151,7 @@ impl Engine {
     /// Debits too many or missing, of providers whose statements show each payment: by the payrolls, and by the
     /// statements' bookings less what the ledger has as paid and returned.
     async fn debits_check(&self, tx: &mut Tx, only: &Within<'_>, debits: &Sums) -> Result<Vec<Check>> {
-        let shown = |provider: &str| self.gives_statements(provider);
+        let shown = |provider: &str| self.has_statements(provider);
         let books = sql::batch_books(tx, only).await?.into_iter().filter(|(place, _)| shown(&place.1));
         let mut expected = Sums::of(books.map(|(place, one)| (place.2, one.debited_minor)))?;
         for account in [Account::Paid, Account::Returned] {
