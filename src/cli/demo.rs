@@ -251,12 +251,12 @@ impl Stage {
 
     /// Waits until the bank's statements show what we think they must.
     async fn reconciled(&self, id: Id<Payroll>, began: Instant, patience: Duration) -> Result<()> {
-        if self.bank.is_none() {
-            return Ok(());
-        }
+        let Some(bank) = &self.bank else { return Ok(()) };
         loop {
             let found = said(self.engine.reconciliation(&self.maker.scope, id).await)?;
-            if found.payroll.state == PayrollState::Reconciled {
+            let returned = found.batches.iter().filter(|batch| batch.provider == self.bank_name);
+            let returned: i64 = returned.map(|batch| batch.legs.returned.payments).sum();
+            if found.payroll.state == PayrollState::Reconciled && bank.with(|bank| bank::is_quiet(bank, returned)) {
                 self.screen.line(format!("  {:<12} by the bank's statements, nothing differs", "reconciled"));
                 return Ok(());
             }

@@ -276,12 +276,14 @@ pub struct EntryRow {
     pub position: i64,
     /// Its place in the entry, 0 for the entry as a whole.
     pub detail: i64,
+    /// The batch it names.
+    pub batch: Option<Id<Batch>>,
     /// The rest, sealed.
     pub sealed: Vec<u8>,
 }
 
 const ENTRY: &str = "SELECT e.number, e.direction, e.kind, e.currency, e.amount_minor, e.payments, e.booked_on, \
-    COALESCE(e.disbursement, 0), e.position, e.detail, e.sealed FROM entry e";
+    COALESCE(e.disbursement, 0), e.position, e.detail, e.batch, e.sealed FROM entry e";
 
 fn entry_row(row: &Row) -> Result<EntryRow> {
     let currency = Currency::parse(&row.text(3)?).context("a stored currency is unknown")?;
@@ -295,7 +297,8 @@ fn entry_row(row: &Row) -> Result<EntryRow> {
         disbursement: row.int(7)?,
         position: row.int(8)?,
         detail: row.int(9)?,
-        sealed: row.bytes(10)?.to_vec(),
+        batch: row.maybe_int(10)?.map(Id::new),
+        sealed: row.bytes(11)?.to_vec(),
     })
 }
 
@@ -334,9 +337,10 @@ pub async fn unnamed(tx: &mut Tx, statement: Id<Statement>, limit: i64) -> Resul
 }
 
 /// Entries of a statement that name what could be a disbursement of ours and is none of its provider's: from now on
-/// they name nothing. Returns how many.
+/// they name one of its batches, or nothing. Returns how many.
 pub async fn disown(tx: &mut Tx, row: &StatementRow) -> Result<u64> {
-    let sql = "UPDATE entry SET disbursement = NULL WHERE statement = $1 AND disbursement IS NOT NULL AND NOT EXISTS \
+    let sql = "UPDATE entry SET batch = (SELECT b.number FROM batch b WHERE b.number = entry.disbursement \
+               AND b.provider = $2), disbursement = NULL WHERE statement = $1 AND disbursement IS NOT NULL AND NOT EXISTS \
                (SELECT 1 FROM disbursement d JOIN batch b ON b.number = d.batch WHERE d.number = entry.disbursement \
                AND b.provider = $2)";
     tx.execute(sql, values![row.id.number(), &row.provider]).await

@@ -77,7 +77,7 @@ pub async fn rows_of(tx: &mut Tx, books: &Books) -> Result<Vec<RowGroup>> {
                LEFT JOIN evidence e ON e.number = d.end_evidence \
                WHERE d.number BETWEEN $1 AND $2 AND d.payroll = $3 GROUP BY 1, 2, 3";
     let rows = tx.rows(sql, values![books.numbers.0, books.numbers.1, books.number]).await?;
-    let group = |row: &super::db::Row| {
+    let group = |row: &Row| {
         Ok(RowGroup {
             state: row.int(0)?,
             placed: row.int(1)? == 1,
@@ -133,7 +133,7 @@ async fn suspended(tx: &mut Tx, programme: Id<Programme>) -> Result<Vec<(Account
                WHERE programme = $1 AND closed_at IS NULL AND suspended_from IS NOT NULL) s \
                JOIN disbursement d ON d.number = s.subject GROUP BY d.state";
     let rows = tx.rows(sql, values![programme.number()]).await?;
-    let sum = |row: &super::db::Row| {
+    let sum = |row: &Row| {
         let state = State::from_code(row.int(0)?).unwrap_or(State::InDoubt);
         Ok((Account::of(state), row.int(1)?))
     };

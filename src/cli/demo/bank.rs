@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use paymaster_connectors::contract::{Currency, Money};
-use paymaster_connectors::sandbox::bank::{BankFaults, BankHouse, BankSettings};
+use paymaster_connectors::sandbox::bank::{Bank, BankFaults, BankHouse, BankSettings};
 use serde_json::json;
 
 use crate::engine::{Provider, Route};
@@ -16,6 +16,8 @@ pub const BANK: &str = "state-bank";
 const TAKE_EVERY: Duration = Duration::from_millis(200);
 /// How long one of its days is.
 const DAY_LENGTH: Duration = Duration::from_secs(2);
+/// Money comes back on the next business day, over a weekend too.
+const RETURNED_WITHIN_DAYS: i64 = 3;
 /// Payments in one file.
 const FILE_PAYMENTS_MAX: u32 = 5_000;
 
@@ -58,4 +60,11 @@ pub fn provider(name: &str, folder: &Path) -> Result<Provider> {
         connector: paymaster_connectors::open("bank", name, settings)?,
         callback_secret: None,
     })
+}
+
+/// Whether nothing will come back any more, and we know of everything that did.
+pub fn is_quiet(bank: &Bank, returned: i64) -> bool {
+    let last = bank.ledger().iter().map(|credit| credit.day).max();
+    let passed = last.is_some_and(|last| (bank.day() - last).num_days() > RETURNED_WITHIN_DAYS);
+    bank.waiting() == 0 && passed && i64::try_from(bank.summary().returns) == Ok(returned)
 }

@@ -9,7 +9,7 @@ use super::stored::Rest;
 use crate::domain::batch::effective;
 use crate::domain::matching::LineKind;
 use crate::engine::Engine;
-use crate::store::batch::BatchRow;
+use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
 use crate::store::disbursement;
 use crate::store::file::Held;
@@ -80,7 +80,11 @@ impl Engine {
     async fn match_total(&self, counted: &Counted<'_>, entry: &EntryRow) -> Result<bool> {
         let rest = self.rest(entry)?;
         let mut tx = self.store.read().await?;
-        let Some(row) = self.batch_of(&mut tx, counted, &rest).await? else { return Ok(false) };
+        let named = match entry.batch {
+            Some(id) => batch::get_any(&mut tx, id).await?,
+            None => self.batch_of(&mut tx, counted, &rest).await?,
+        };
+        let Some(row) = named else { return Ok(false) };
         if !entry.is_debit {
             return Ok(false);
         }
