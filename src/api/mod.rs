@@ -19,6 +19,7 @@ mod programme;
 mod progress;
 mod provider;
 mod publication;
+mod queue;
 mod serve;
 mod stop;
 mod token;
@@ -129,6 +130,10 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(batch::get))
         .routes(routes!(batch::evidence))
         .routes(routes!(exception::list))
+        .routes(routes!(queue::summary))
+        .routes(routes!(queue::propose))
+        .routes(routes!(queue::confirm))
+        .routes(routes!(queue::withdraw))
         .routes(routes!(exception::get))
         .routes(routes!(exception::propose, exception::withdraw))
         .routes(routes!(exception::confirm))

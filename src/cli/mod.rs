@@ -65,8 +65,7 @@ enum Command {
     #[command(subcommand)]
     Disbursement(disbursement::DisbursementCommand),
     /// Decide what contradicts or waits for a person: one proposes, another confirms
-    #[command(subcommand)]
-    Exceptions(exceptions::ExceptionsCommand),
+    Exceptions(exceptions::ExceptionsArgs),
     /// Make programmes and cycles, fund programmes, hold beneficiaries
     #[command(subcommand)]
     Programme(setup::ProgrammeCommand),
@@ -112,7 +111,7 @@ impl Cli {
             Command::Sample(args) => setup::sample(&args).map(|()| true),
             Command::Payroll(command) => payroll::run(command, &config).await,
             Command::Disbursement(command) => disbursement::run(command, &config).await.map(|()| true),
-            Command::Exceptions(command) => exceptions::run(command, &config).await.map(|()| true),
+            Command::Exceptions(args) => exceptions::run(args, &config).await.map(|()| true),
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),
