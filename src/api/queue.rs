@@ -27,7 +27,7 @@ pub struct ExceptionFilter {
     codes: Vec<String>,
     /// With this provider.
     provider: Option<String>,
-    /// About payments and batches of this payroll, `pay_…`.
+    /// About payments and batches of this payroll, `prl_…`.
     #[schema(value_type = Option<String>)]
     payroll: Option<Id<Payroll>>,
     /// Of this programme, `prg_…`.
@@ -69,7 +69,7 @@ pub struct QueueQuery {
     provider: Option<String>,
     /// Only of kinds that are this one's: registry, bank, finance or operations.
     owner: Option<String>,
-    /// Only about payments and batches of this payroll, `pay_…`.
+    /// Only about payments and batches of this payroll, `prl_…`.
     #[param(value_type = Option<String>)]
     payroll: Option<Id<Payroll>>,
     /// Only opened before this instant, RFC 3339.

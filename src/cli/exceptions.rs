@@ -51,7 +51,7 @@ pub struct FilterArgs {
     /// Only with this provider
     #[arg(long)]
     provider: Option<String>,
-    /// Only about payments and batches of this payroll, pay_…
+    /// Only about payments and batches of this payroll, prl_…
     #[arg(long)]
     payroll: Option<String>,
     /// Only of kinds that are this one's: registry, bank, finance or operations
@@ -63,7 +63,7 @@ impl FilterArgs {
     fn read(self) -> Result<Filter> {
         let payroll = self.payroll.map(|text| {
             let id = Id::<Payroll>::parse(&text);
-            id.with_context(|| format!("`{text}` is not a payroll's id; it begins with pay_"))
+            id.with_context(|| format!("`{text}` is not a payroll's id; it begins with prl_"))
         });
         let (codes, provider, owner) = (self.code, self.provider, self.owner);
         Ok(Filter { codes, provider, payroll: payroll.transpose()?, owner, ..Filter::default() })

@@ -21,7 +21,7 @@ use crate::domain::id::{Evidence, Exception, Id};
 use crate::store::db::Tx;
 use crate::store::exception::{self, Proposal};
 use crate::store::notes::{self, ExceptionRow, Fact};
-use crate::store::{evidence, seal};
+use crate::store::{Numbers, evidence, seal};
 
 pub use self::many::{EXCEPTIONS_AT_ONCE_MAX, ManyOutcome, Refusals};
 
@@ -104,6 +104,7 @@ impl Engine {
             return refused(RefusedKind::Invalid, "reason_missing", text);
         }
         let now = self.clock.now();
+        let mut numbers = self.store.draw(ids.len(), now).await?;
         let mut tx = self.store.begin().await?;
         if let Some(id) = request.evidence
             && evidence::get(&mut tx, &self.store.keys, &actor.scope, id).await?.is_none()
@@ -131,12 +132,13 @@ impl Engine {
             let proposal = Proposal { decision, by: by.clone(), at: now, state, evidence, sealed: sealed.clone() };
             exception::set_proposal(&mut tx, &numbers, Some(&proposal)).await?;
         }
-        self.note(&mut tx, actor, ("exception.proposed", evidence), &noted).await?;
+        self.note(&mut tx, actor, ("exception.proposed", evidence), noted, &mut numbers).await?;
         tx.commit().await?;
         Ok(told)
     }
 
     async fn withdraw_all(&self, actor: &Actor, ids: &[i64]) -> Outcome<Told> {
+        let mut numbers = self.store.draw(ids.len(), self.clock.now()).await?;
         let mut tx = self.store.begin().await?;
         let tasks = exception::lock(&mut tx, &actor.scope, ids).await?;
         let ground = Ground::of(&mut tx, &tasks).await?;
@@ -151,9 +153,9 @@ impl Engine {
                 Err(refused) => told.refused.push((task.id, refused)),
             }
         }
-        let numbers: Vec<i64> = told.done.iter().map(|id| id.number()).collect();
-        exception::set_proposal(&mut tx, &numbers, None).await?;
-        self.note(&mut tx, actor, ("exception.proposal_withdrawn", None), &noted).await?;
+        let proposed: Vec<i64> = told.done.iter().map(|id| id.number()).collect();
+        exception::set_proposal(&mut tx, &proposed, None).await?;
+        self.note(&mut tx, actor, ("exception.proposal_withdrawn", None), noted, &mut numbers).await?;
         tx.commit().await?;
         Ok(told)
     }
@@ -164,22 +166,22 @@ impl Engine {
         tx: &mut Tx,
         actor: &Actor,
         (event, evidence): (&str, Option<i64>),
-        noted: &Noted<'_>,
+        noted: Noted<'_>,
+        numbers: &mut Numbers,
     ) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        let first = self.store.allot_in(tx, i64::try_from(noted.0.len())?, now).await?;
-        let group = |((home, decision), tasks): (&(i64, Decision), &Vec<&ExceptionRow>)| {
-            let subject = if let [one] = tasks.as_slice() { one.subject } else { *home };
+        let mut groups = Vec::with_capacity(noted.0.len());
+        for ((home, decision), tasks) in noted.0 {
+            let subject = if let [one] = tasks.as_slice() { one.subject } else { home };
             let ids: Vec<Id<Exception>> = tasks.iter().map(|task| task.id).collect();
-            (subject, format!("{}: {}", named(&ids), decision.name()), list_hash(&ids))
-        };
-        let groups: Vec<(i64, String, [u8; 32])> = noted.0.iter().map(group).collect();
-        let facts = (first..).zip(&groups).map(|(number, (subject, note, hash))| {
+            let note = format!("{}: {}", named(&ids), decision.name());
+            groups.push((numbers.take()?, subject, note, list_hash(&ids)));
+        }
+        let facts = groups.iter().map(|(number, subject, note, hash)| {
             let (subject, actor, list_hash) = (*subject, actor.person.as_str(), Some(hash.as_slice()));
-            (number, Fact { event, subject, actor, evidence, list_hash, note, ..Fact::default() })
+            (*number, Fact { event, subject, actor, evidence, list_hash, note, ..Fact::default() })
         });
         let facts: Vec<(i64, Fact<'_>)> = facts.collect();
-        notes::journal_all(tx, actor.scope.tenant, &facts, now).await
+        notes::journal_all(tx, actor.scope.tenant, &facts, self.clock.now()).await
     }
 }
 

@@ -156,6 +156,24 @@ on_both! {
     }
 }
 
+/// One more than a call takes: each call says that there is more, and the next one goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_and_one_in_two_calls() {
+    let (stage, _) = contradicted(Database::Sqlite, 10_001).await;
+    for (done, more) in [(10_000, true), (1, true)] {
+        let outcome = stage.propose_many(&of(CODE), Decision::Settled).await;
+        assert_eq!((outcome.done, outcome.more), (done, more));
+    }
+    for (done, more) in [(10_000, true), (1, false)] {
+        let outcome = stage.confirm_many(&of(CODE), Decision::Settled).await;
+        assert_eq!((outcome.done, outcome.refused.len(), outcome.more), (done, 0, more));
+    }
+    assert_eq!(stage.balances().await, BTreeMap::from([("spent", 10_001_000), ("paid", 10_001_000)]));
+    // The reasons of two calls are the same and their batches are not, but for the last one's.
+    assert_eq!(stage.decisions().await.iter().map(Vec::len).sum::<usize>(), 21);
+    stage.world.verified().await;
+}
+
 on_both! {
     /// The evidence names the first hundred, counts all, and proves which they were.
     async fn one_evidence_of_a_batch_names_them_all(database) {
