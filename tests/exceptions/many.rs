@@ -169,7 +169,7 @@ async fn ten_thousand_and_one_in_two_calls() {
         assert_eq!((outcome.done, outcome.refused.len(), outcome.more), (done, 0, more));
     }
     assert_eq!(stage.balances().await, BTreeMap::from([("spent", 10_001_000), ("paid", 10_001_000)]));
-    // The reasons of two calls are the same and their batches are not, but for the last one's.
+    // One of each batch: twenty are full, and the last payment is alone in its own.
     assert_eq!(stage.decisions().await.iter().map(Vec::len).sum::<usize>(), 21);
     stage.world.verified().await;
 }

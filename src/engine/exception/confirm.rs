@@ -63,21 +63,20 @@ impl Engine {
             }
         }
         drop(tasks);
-        let mut broken = false;
-        for (key, ids) in &groups {
-            let tried = if broken { Ok(Told::default()) } else { self.confirm_group(actor, key, ids).await };
-            match tried {
-                Ok(_) if broken => told.refused.extend(ids.iter().map(|id| (Id::new(*id), not_done()))),
+        let mut groups = groups.iter();
+        for (key, ids) in groups.by_ref() {
+            match self.confirm_group(actor, key, ids).await {
                 Ok(some) => told.add(some),
                 Err(error) if told.done.is_empty() => return Err(Error::Failed(error)),
                 Err(error) => {
                     // What was decided before stays decided, and must be told.
                     tracing::error!(error = format!("{error:#}"), "a group of exceptions could not be decided");
                     told.refused.extend(ids.iter().map(|id| (Id::new(*id), not_done())));
-                    broken = true;
+                    break;
                 }
             }
         }
+        told.refused.extend(groups.flat_map(|(_, ids)| ids).map(|id| (Id::new(*id), not_done())));
         Ok(told)
     }
 
