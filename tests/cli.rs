@@ -436,3 +436,22 @@ fn a_report_is_printed_or_written() {
     desk.fails("report unpaid --provider nobody", 2, &["provider_unknown"]);
     desk.fails(&format!("payroll reissue {id} --class funding --person amina"), 2, &["nothing_to_reissue"]);
 }
+
+#[test]
+fn a_set_of_exceptions_is_named_and_counted() {
+    let desk = Desk::furnished();
+    assert_eq!(desk.ok("exceptions --summary").out, "");
+    assert_eq!(desk.ok("exceptions list --owner bank --provider mobile-op --code overpaid").out, "");
+    let propose = "exceptions propose --decision stands --reason known --person amina";
+    assert_eq!(desk.ok(&format!("{propose} --code overpaid --code other_amount")).out, "0 proposed\n");
+    assert_eq!(desk.ok("exceptions confirm --owner finance --decision stands --person bruno").out, "0 decided\n");
+    assert_eq!(desk.ok("exceptions withdraw --provider mobile-op --person bruno").out, "0 taken off\n");
+    desk.fails(propose, 2, &["filter_missing", "by code, provider, owner"]);
+    desk.fails(&format!("{propose} exc_0000000000001"), 2, &["exception_unknown"]);
+    desk.fails(&format!("{propose} exc_0000000000001 --code overpaid"), 2, &["--code"]);
+    desk.fails("exceptions confirm --code overpaid --person bruno", 2, &["--decision"]);
+    desk.fails("exceptions confirm exc_0000000000001 --decision stands --person bruno", 2, &["--decision"]);
+    desk.fails("exceptions list --owner nobody", 2, &["registry, bank, finance, operations"]);
+    desk.fails("exceptions list --payroll nonsense", 2, &["`nonsense` is not a payroll's id", "prl_"]);
+    desk.fails("exceptions", 2, &["--summary"]);
+}

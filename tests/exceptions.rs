@@ -3,6 +3,7 @@
 
 mod decided;
 mod doubt;
+mod many;
 mod newer;
 mod reissue;
 pub mod stage;

@@ -1,5 +1,5 @@
 //! Exceptions: what a person has to look at, what one proposes, and what another confirms.
-//! Deliberately not here: what may be decided, and what comes of it.
+//! Deliberately not here: many at once (`queue`), what may be decided, and what comes of it.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Error, Reading, Writing};
-use super::input::{Asked, Named, PageQuery, Sent, id};
+use super::input::{Asked, Named, Sent, id};
+use super::queue::QueueQuery;
 use super::view::{at, at_if};
-use crate::domain::exception::{Decision, decisions, matter};
+use crate::domain::exception::{Decision, decisions, matter, owner};
 use crate::domain::id::{Evidence, Exception, Id, Programme};
 use crate::engine::{Engine, ProposalRequest, Role};
 use crate::store::notes::ExceptionRow;
@@ -28,7 +29,10 @@ pub struct ExceptionView {
     /// What kind.
     #[schema(example = "settled_after_rejected")]
     code: String,
-    /// Reference of the disbursement or batch it is about.
+    /// Whose it is: registry, bank, finance or operations.
+    #[schema(example = "bank")]
+    owner: &'static str,
+    /// Reference of what it is about: a disbursement, a batch, a file, a statement or an entry.
     subject: String,
     /// Its programme.
     #[schema(value_type = String)]
@@ -95,16 +99,17 @@ pub struct NewProposal {
 /// Open exceptions, oldest first.
 #[utoipa::path(
     get, path = "/v1/exceptions", operation_id = "list_exceptions",
-    tag = "exceptions", params(PageQuery),
+    tag = "exceptions", params(QueueQuery),
     responses((status = 200, description = "A page", body = ExceptionPage), Reading), security(("token" = [])),
 )]
 pub async fn list(
     State(doors): State<Doors>,
     caller: Caller,
-    Asked(page): Asked<PageQuery>,
+    Asked(query): Asked<QueueQuery>,
 ) -> Answer<Json<ExceptionPage>> {
+    let (filter, page) = query.read()?;
     let (above, limit) = page.window(LIST, 0)?;
-    let mut rows = doors.engine.exceptions(caller.scope(), above, limit).await?;
+    let mut rows = doors.engine.exceptions_of(caller.scope(), &filter, above, limit).await?;
     let next = page.cut(LIST, &mut rows, |row| row.id.number());
     let items: anyhow::Result<Vec<_>> = rows.into_iter().map(|row| ExceptionView::new(&doors.engine, row)).collect();
     Ok(Json(ExceptionPage { items: items?, next }))
@@ -138,12 +143,8 @@ pub async fn propose(
     Sent(new): Sent<NewProposal>,
 ) -> Answer<Json<ExceptionView>> {
     caller.needs(&[Role::Maker, Role::Checker])?;
-    let NewProposal { decision, reason, evidence } = new;
-    let Some(decision) = Decision::parse(&decision) else {
-        let all = Decision::ALL.map(|(_, name)| name).join(", ");
-        return Err(Error::unusable("decision_unknown", format!("a decision is one of {all}")));
-    };
-    let request = ProposalRequest { decision, reason, evidence };
+    let decision = decision(&new.decision)?;
+    let request = ProposalRequest { decision, reason: new.reason, evidence: new.evidence };
     let row = doors.engine.propose(&caller.actor, id(&text, UNKNOWN)?, &request).await?;
     Ok(Json(ExceptionView::new(&doors.engine, row)?))
 }
@@ -180,6 +181,12 @@ pub async fn confirm(
     Ok(Json(ExceptionView::new(&doors.engine, row)?))
 }
 
+/// Reads a decision's name.
+pub(super) fn decision(text: &str) -> Answer<Decision> {
+    let all = Decision::ALL.map(|(_, name)| name).join(", ");
+    Decision::parse(text).ok_or_else(|| Error::unusable("decision_unknown", format!("a decision is one of {all}")))
+}
+
 impl ExceptionView {
     fn new(engine: &Engine, row: ExceptionRow) -> anyhow::Result<Self> {
         let proposal = row.handling.proposal.map(|proposal| {
@@ -194,6 +201,7 @@ impl ExceptionView {
         Ok(Self {
             id: row.id,
             decisions: decisions(matter(&row.code)).iter().map(|one| one.name()).collect(),
+            owner: owner(&row.code).name(),
             code: row.code,
             subject: engine.reference(row.subject).to_string(),
             programme_id: row.programme,

@@ -19,6 +19,7 @@ mod programme;
 mod progress;
 mod provider;
 mod publication;
+mod queue;
 mod reissue;
 mod report;
 mod serve;
@@ -132,6 +133,10 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(batch::get))
         .routes(routes!(batch::evidence))
         .routes(routes!(exception::list))
+        .routes(routes!(queue::summary))
+        .routes(routes!(queue::propose))
+        .routes(routes!(queue::confirm))
+        .routes(routes!(queue::withdraw))
         .routes(routes!(exception::get))
         .routes(routes!(exception::propose, exception::withdraw))
         .routes(routes!(exception::confirm))

@@ -67,8 +67,7 @@ enum Command {
     #[command(subcommand)]
     Disbursement(disbursement::DisbursementCommand),
     /// Decide what contradicts or waits for a person: one proposes, another confirms
-    #[command(subcommand)]
-    Exceptions(exceptions::ExceptionsCommand),
+    Exceptions(exceptions::ExceptionsArgs),
     /// Compare what was instructed, acknowledged and booked; look at statements and files
     #[command(subcommand)]
     Reconcile(reconcile::ReconcileCommand),
@@ -119,9 +118,9 @@ impl Cli {
             Command::Sample(args) => setup::sample(&args).map(|()| true),
             Command::Payroll(command) => payroll::run(command, &config).await,
             Command::Disbursement(command) => disbursement::run(command, &config).await.map(|()| true),
-            Command::Exceptions(command) => exceptions::run(command, &config).await.map(|()| true),
             Command::Reconcile(command) => reconcile::run(command, &config).await,
             Command::Report(args) => report::run(args, &config).await,
+            Command::Exceptions(args) => exceptions::run(args, &config).await.map(|()| true),
             Command::Programme(command) => setup::programme(command, &config).await.map(|()| true),
             Command::Token(command) => setup::token(command, &config).await.map(|()| true),
             Command::Bench(args) => bench::run(args, given_url.then_some(config.database_url)).await.map(|()| true),

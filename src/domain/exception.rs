@@ -1,4 +1,5 @@
-//! Exceptions: what each is about, what two persons may decide of it, and which moves a decision takes a payment by.
+//! Exceptions: what each is about and whose it is, what two persons may decide of it, and which moves a decision takes
+//! a payment by.
 //! Deliberately not here: opening them, and the money that waits for a decision.
 
 use super::disbursement::{Move, State};
@@ -23,28 +24,100 @@ pub const DOUBT_TOO_OLD: &str = "doubt_too_old";
 /// Two generations of one entitlement were paid, or may have been.
 pub const OVERPAID: &str = "overpaid";
 
-/// Every kind of exception. A kind that is not here is a notice.
-pub const KINDS: [(&str, Matter); 15] = [
-    ("settled_after_rejected", Matter::Money),
-    ("returned_after_rejected", Matter::Money),
-    ("rejected_after_settled", Matter::Money),
-    ("other_amount", Matter::Money),
-    ("other_account", Matter::Money),
-    (RETURNED_TWICE, Matter::Money),
-    ("never_sent", Matter::Unsent),
-    ("content_changed", Matter::Unsent),
-    ("cannot_be_written", Matter::Unsent),
-    ("no_banking_day", Matter::Unsent),
-    (DOUBT_TOO_OLD, Matter::Endless),
-    ("accepted_then_absent", Matter::Endless),
-    ("foreign_reference", Matter::Notice),
-    ("provider_blocked", Matter::Notice),
-    (OVERPAID, Matter::Notice),
+/// Who must do something about an exception before two persons can decide it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// Whoever sent the payroll: data must be corrected.
+    Registry,
+    /// Whoever pays: the provider must answer.
+    Bank,
+    /// Whoever answers for the money: reconcile, fund, recover.
+    Finance,
+    /// Ourselves: configuration, formats, how we are reached.
+    Operations,
+}
+
+impl Owner {
+    /// All owners with their shown names.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Registry, "registry"),
+        (Self::Bank, "bank"),
+        (Self::Finance, "finance"),
+        (Self::Operations, "operations"),
+    ];
+
+    /// Shown name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(owner, _)| *owner == self).map_or("?", |(_, name)| name)
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(owner, _)| *owner)
+    }
+}
+
+/// Every kind of exception, what it is about, and whose it is. A kind that is not here is a notice of operations.
+pub const KINDS: [(&str, Matter, Owner); 42] = [
+    // What a provider says of one payment contradicts what is known.
+    ("settled_after_rejected", Matter::Money, Owner::Bank),
+    ("returned_after_rejected", Matter::Money, Owner::Bank),
+    ("rejected_after_settled", Matter::Money, Owner::Bank),
+    ("other_amount", Matter::Money, Owner::Bank),
+    ("other_account", Matter::Money, Owner::Bank),
+    (RETURNED_TWICE, Matter::Money, Owner::Bank),
+    // A batch or a payment does not leave.
+    ("never_sent", Matter::Unsent, Owner::Bank),
+    ("content_changed", Matter::Unsent, Owner::Operations),
+    ("cannot_be_written", Matter::Unsent, Owner::Registry),
+    ("no_banking_day", Matter::Unsent, Owner::Operations),
+    // Nothing will end it by itself.
+    (DOUBT_TOO_OLD, Matter::Endless, Owner::Bank),
+    ("accepted_then_absent", Matter::Endless, Owner::Bank),
+    // To know of.
+    ("foreign_reference", Matter::Notice, Owner::Bank),
+    ("provider_blocked", Matter::Notice, Owner::Finance),
+    (OVERPAID, Matter::Notice, Owner::Finance),
+    // Files that a provider leaves.
+    ("mailbox_blocked", Matter::Notice, Owner::Operations),
+    ("file_unreadable", Matter::Notice, Owner::Operations),
+    ("entries_unreadable", Matter::Notice, Owner::Operations),
+    // Its statements, and what they book.
+    ("statement_differs", Matter::Notice, Owner::Bank),
+    ("statement_amended", Matter::Notice, Owner::Bank),
+    ("statement_gap", Matter::Notice, Owner::Bank),
+    ("opening_differs", Matter::Notice, Owner::Bank),
+    ("unknown_debit", Matter::Notice, Owner::Finance),
+    ("unknown_credit", Matter::Notice, Owner::Finance),
+    ("unknown_entries", Matter::Notice, Owner::Finance),
+    ("batch_total_differs", Matter::Notice, Owner::Finance),
+    ("booked_before_sent", Matter::Notice, Owner::Bank),
+    ("debited_twice", Matter::Notice, Owner::Bank),
+    ("return_taken_back", Matter::Notice, Owner::Bank),
+    // Its status reports.
+    ("status_without_original", Matter::Notice, Owner::Operations),
+    ("status_foreign", Matter::Notice, Owner::Operations),
+    ("status_foreign_group", Matter::Notice, Owner::Operations),
+    ("status_totals_differ", Matter::Notice, Owner::Bank),
+    ("file_refused", Matter::Notice, Owner::Operations),
+    ("said_duplicate", Matter::Notice, Owner::Bank),
+    ("contradicts_group", Matter::Notice, Owner::Bank),
+    ("unknown_reason", Matter::Notice, Owner::Operations),
+    ("unknown_status", Matter::Notice, Owner::Operations),
+    ("cancelled", Matter::Notice, Owner::Bank),
+    ("blocked", Matter::Notice, Owner::Bank),
+    ("no_status", Matter::Notice, Owner::Bank),
+    ("unknown_reference", Matter::Notice, Owner::Bank),
 ];
 
 /// What a kind of exception is about.
 pub fn matter(code: &str) -> Matter {
-    KINDS.iter().find(|(known, _)| *known == code).map_or(Matter::Notice, |(_, matter)| *matter)
+    KINDS.iter().find(|(known, ..)| *known == code).map_or(Matter::Notice, |(_, matter, _)| *matter)
+}
+
+/// Whose a kind of exception is.
+pub fn owner(code: &str) -> Owner {
+    KINDS.iter().find(|(known, ..)| *known == code).map_or(Owner::Operations, |(.., owner)| *owner)
 }
 
 /// What two persons decide.
@@ -146,6 +219,18 @@ mod tests {
             assert_eq!((Decision::parse(name), decision.name()), (Some(decision), name));
         }
         assert_eq!(Decision::parse("paid"), None);
+        for (owner, name) in Owner::ALL {
+            assert_eq!((Owner::parse(name), owner.name()), (Some(owner), name));
+            assert!(KINDS.iter().any(|(.., of)| *of == owner), "{name} has nothing to do");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_in_the_table_once() {
+        for (position, (code, ..)) in KINDS.iter().enumerate() {
+            assert!(KINDS[..position].iter().all(|(before, ..)| before != code), "{code}");
+        }
+        assert_eq!(owner("something new"), Owner::Operations);
     }
 
     #[test]

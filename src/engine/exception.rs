@@ -1,30 +1,32 @@
 //! Exceptions are decided by two persons: one proposes, another confirms, and only then anything moves.
 //!
-//! A proposal holds for what was known when it was made: if the payment has moved since, it is proposed anew.
-//! Deliberately not here: what a decision does to payments and money (`rule`), and what may be decided (the domain).
+//! A proposal holds for what was known when it was made: if the payment has moved since, it is proposed anew. One
+//! exception goes the way of many: what is done of a set is told exception by exception.
+//! Deliberately not here: confirming (`confirm`), what a decision does to payments and money (`rule`), which
+//! exceptions are meant by a filter (`many`), and what may be decided (the domain).
 
+mod confirm;
+mod ground;
+mod many;
 mod overdue;
 mod rule;
 
-use anyhow::Context;
+use std::collections::BTreeMap;
 
-use self::rule::Ruling;
-use super::{Actor, Engine, Outcome, RefusedKind, refused};
-use crate::domain::batch::{BatchState, effective};
+use self::ground::{Ground, Subject};
+use super::{Actor, Engine, Error, Outcome, Refused, RefusedKind, refused};
 use crate::domain::disbursement::State;
-use crate::domain::exception::{Decision, Matter, decisions, matter, way};
-use crate::domain::id::{Batch, Evidence, Exception, Id};
-use crate::store::batch::BatchRow;
+use crate::domain::exception::Decision;
+use crate::domain::id::{Evidence, Exception, Id};
 use crate::store::db::Tx;
 use crate::store::exception::{self, Proposal};
-use crate::store::generation::{self, Place};
 use crate::store::notes::{self, ExceptionRow, Fact};
-use crate::store::{batch, db, evidence, payroll};
+use crate::store::{Numbers, evidence, seal};
+
+pub use self::many::{EXCEPTIONS_AT_ONCE_MAX, ManyOutcome, Refusals};
 
 /// Longest reason, in characters.
 const REASON_CHARS_MAX: usize = 1_000;
-/// How often a confirmation is tried when workers want the same rows.
-const CONFIRM_TRIES: usize = 4;
 
 /// What a maker proposes.
 #[derive(Debug, Clone)]
@@ -37,22 +39,38 @@ pub struct ProposalRequest {
     pub evidence: Option<Id<Evidence>>,
 }
 
-/// What an exception is about, as it stands.
-pub(super) enum Subject {
-    /// One payment.
-    Row(Place),
-    /// A batch as a whole.
-    Batch,
+/// What was done of what was asked, exception by exception.
+#[derive(Debug, Default)]
+struct Told {
+    done: Vec<Id<Exception>>,
+    refused: Vec<(Id<Exception>, Refused)>,
+}
+
+impl Told {
+    /// Whichever of these numbers are no exceptions of the tenant.
+    fn missing(ids: &[i64], tasks: &[ExceptionRow]) -> Self {
+        let known: Vec<i64> = tasks.iter().map(|task| task.id.number()).collect();
+        let missing = ids.iter().filter(|id| known.binary_search(id).is_err()).map(|id| Id::new(*id));
+        Self { done: Vec::new(), refused: missing.map(|id| (id, unknown(id))).collect() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.done.extend(other.done);
+        self.refused.extend(other.refused);
+    }
+
+    /// What became of the only one that was asked.
+    fn only(mut self) -> Outcome<()> {
+        self.refused.pop().map_or(Ok(()), |(_, refused)| Err(Error::Refused(refused)))
+    }
 }
 
 impl Engine {
     /// An exception of the tenant, open or closed.
     pub async fn exception(&self, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
         let mut tx = self.store.read().await?;
-        match exception::get(&mut tx, &actor.scope, id).await? {
-            Some(row) => Ok(row),
-            None => unknown(id),
-        }
+        let found = exception::get(&mut tx, &actor.scope, id).await?;
+        found.ok_or_else(|| Error::Refused(unknown(id)))
     }
 
     /// Why somebody proposes a decision, in their words.
@@ -62,180 +80,154 @@ impl Engine {
 
     /// One person proposes a decision. Nothing moves.
     pub async fn propose(&self, actor: &Actor, id: Id<Exception>, request: &ProposalRequest) -> Outcome<ExceptionRow> {
+        self.propose_all(actor, &[id.number()], request).await?.only()?;
+        self.exception(actor, id).await
+    }
+
+    /// Takes a proposal off again.
+    pub async fn withdraw_proposal(&self, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
+        self.withdraw_all(actor, &[id.number()]).await?.only()?;
+        self.exception(actor, id).await
+    }
+
+    /// Another person agrees: the decision takes effect, whole or not at all.
+    pub async fn confirm(&self, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
+        let task = self.exception(actor, id).await?;
+        self.confirm_all(actor, vec![task]).await?.only()?;
+        self.exception(actor, id).await
+    }
+
+    async fn propose_all(&self, actor: &Actor, ids: &[i64], request: &ProposalRequest) -> Outcome<Told> {
         let reason = request.reason.trim();
         if reason.is_empty() || reason.chars().count() > REASON_CHARS_MAX {
             let text = format!("say why, in 1 to {REASON_CHARS_MAX} characters");
             return refused(RefusedKind::Invalid, "reason_missing", text);
         }
         let now = self.clock.now();
-        let mut numbers = self.store.draw(1, now).await?;
+        let mut numbers = self.store.draw(ids.len(), now).await?;
         let mut tx = self.store.begin().await?;
-        let task = opened(&mut tx, actor, id).await?;
-        if let Some(other) = &task.handling.proposal {
-            let text = format!("{} proposed {} already; it can be withdrawn", other.by, other.decision.name());
-            return refused(RefusedKind::Conflict, "already_proposed", text);
-        }
         if let Some(id) = request.evidence
             && evidence::get(&mut tx, &self.store.keys, &actor.scope, id).await?.is_none()
         {
             return refused(RefusedKind::Invalid, "evidence_unknown", format!("there is no evidence {id}"));
         }
-        let (subject, row) = self.subject(&mut tx, &task).await?;
-        check(&task, &subject, &row, request.decision)?;
-        let proposal = Proposal {
-            decision: request.decision,
-            by: actor.person.clone(),
-            at: now,
-            state: state_of(&subject, &row),
-            evidence: request.evidence.map(Id::number),
-            sealed: self.store.keys.seal(reason.as_bytes()),
-        };
-        exception::set_proposal(&mut tx, id, Some(&proposal)).await?;
-        let note = format!("{id}: {}", request.decision.name());
-        let fact = Fact {
-            event: "exception.proposed",
-            subject: task.subject,
-            actor: &actor.person,
-            evidence: proposal.evidence,
-            note: &note,
-            ..Fact::default()
-        };
-        notes::journal(&mut tx, numbers.take()?, actor.scope.tenant, &fact, now).await?;
-        tx.commit().await?;
-        self.exception(actor, id).await
-    }
-
-    /// Takes a proposal off again.
-    pub async fn withdraw_proposal(&self, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
-        let now = self.clock.now();
-        let mut numbers = self.store.draw(1, now).await?;
-        let mut tx = self.store.begin().await?;
-        let task = opened(&mut tx, actor, id).await?;
-        let Some(proposal) = &task.handling.proposal else { return nothing_proposed() };
-        exception::set_proposal(&mut tx, id, None).await?;
-        let note = format!("{id}: {}", proposal.decision.name());
-        let event = "exception.proposal_withdrawn";
-        let fact = Fact { event, subject: task.subject, actor: &actor.person, note: &note, ..Fact::default() };
-        notes::journal(&mut tx, numbers.take()?, actor.scope.tenant, &fact, now).await?;
-        tx.commit().await?;
-        self.exception(actor, id).await
-    }
-
-    /// Another person agrees: the decision takes effect, whole or not at all.
-    pub async fn confirm(&self, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
-        for _ in 1..CONFIRM_TRIES {
-            match self.confirm_once(actor, id).await {
-                // A worker wanted the same rows in another order.
-                Err(super::Error::Failed(error)) if db::is_deadlock(&error) => {}
-                done => return done,
-            }
-        }
-        self.confirm_once(actor, id).await
-    }
-
-    async fn confirm_once(&self, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
-        let now = self.clock.now();
-        let mut tx = self.store.begin().await?;
-        let Some(task) = exception::get(&mut tx, &actor.scope, id).await? else { return unknown(id) };
-        let (subject, row) = self.subject(&mut tx, &task).await?;
-        // Payroll before batch, as a release locks them; batch before exception, as whoever opens one does.
-        let payroll = payroll::lock(&mut tx, row.payroll).await?;
-        let row = batch::lock(&mut tx, row.id).await?.context("the batch is gone")?;
-        let task = opened(&mut tx, actor, id).await?;
-        let Some(proposal) = task.handling.proposal.clone() else { return nothing_proposed() };
-        if proposal.by == actor.person {
-            let text = "somebody who did not propose it must confirm it";
-            return refused(RefusedKind::Forbidden, "same_person", text);
-        }
-        let subject = match subject {
-            Subject::Row(place) => {
-                let again = generation::place(&mut tx, place.number).await?.context("the disbursement is gone")?;
-                if again.batch != row.id {
-                    return changed("it moved to another batch just now; confirm it again");
+        let tasks = exception::lock(&mut tx, &actor.scope, ids).await?;
+        let ground = Ground::of(&mut tx, &tasks).await?;
+        let mut told = Told::missing(ids, &tasks);
+        let mut alike: BTreeMap<Option<State>, Vec<i64>> = BTreeMap::new();
+        let mut noted = Noted::default();
+        for task in &tasks {
+            match ground.proposable(task, request.decision) {
+                Ok(state) => {
+                    alike.entry(state).or_default().push(task.id.number());
+                    noted.add(&ground.about(task), task, request.decision);
+                    told.done.push(task.id);
                 }
-                Subject::Row(again)
+                Err(refused) => told.refused.push((task.id, refused)),
             }
-            Subject::Batch => Subject::Batch,
-        };
-        check(&task, &subject, &row, proposal.decision)?;
-        let state = state_of(&subject, &row);
-        if state != proposal.state {
-            let text = state.map_or(String::from("it"), |state| format!("it is {state} now, and"));
-            return changed(&format!("{text} was otherwise when this was proposed; propose anew"));
         }
-        let ruling = Ruling { engine: self, task: &task, proposal: &proposal, checker: actor, payroll: &payroll, now };
-        ruling.apply(&mut tx, subject, row).await?;
+        let (decision, by, evidence) = (request.decision, &actor.person, request.evidence.map(Id::number));
+        let sealed = self.store.keys.seal(reason.as_bytes());
+        for (state, numbers) in alike {
+            let proposal = Proposal { decision, by: by.clone(), at: now, state, evidence, sealed: sealed.clone() };
+            exception::set_proposal(&mut tx, &numbers, Some(&proposal)).await?;
+        }
+        self.note(&mut tx, actor, ("exception.proposed", evidence), noted, &mut numbers).await?;
         tx.commit().await?;
-        tracing::warn!(exception.id = %id, exception.code = task.code, decision = proposal.decision.name(), "exception closed");
-        self.exception(actor, id).await
+        Ok(told)
     }
 
-    /// What an exception is about, and its batch, not locked.
-    async fn subject(&self, tx: &mut Tx, task: &ExceptionRow) -> anyhow::Result<(Subject, BatchRow)> {
-        let place = generation::place(tx, task.subject).await?;
-        let number = place.as_ref().map_or(Id::<Batch>::new(task.subject), |place| place.batch);
-        let row = batch::get_any(tx, number).await?.context("what the exception is about is gone")?;
-        Ok((place.map_or(Subject::Batch, Subject::Row), row))
-    }
-}
-
-/// The exception, locked, if it is the caller's tenant's and open.
-async fn opened(tx: &mut Tx, actor: &Actor, id: Id<Exception>) -> Outcome<ExceptionRow> {
-    match exception::lock(tx, &actor.scope, id).await? {
-        None => unknown(id),
-        Some(row) if row.handling.closed_at.is_some() => {
-            refused(RefusedKind::Conflict, "exception_closed", "it has been decided already")
+    async fn withdraw_all(&self, actor: &Actor, ids: &[i64]) -> Outcome<Told> {
+        let mut numbers = self.store.draw(ids.len(), self.clock.now()).await?;
+        let mut tx = self.store.begin().await?;
+        let tasks = exception::lock(&mut tx, &actor.scope, ids).await?;
+        let ground = Ground::of(&mut tx, &tasks).await?;
+        let mut told = Told::missing(ids, &tasks);
+        let mut noted = Noted::default();
+        for task in &tasks {
+            match proposed(task) {
+                Ok(proposal) => {
+                    noted.add(&ground.about(task), task, proposal.decision);
+                    told.done.push(task.id);
+                }
+                Err(refused) => told.refused.push((task.id, refused)),
+            }
         }
-        Some(row) => Ok(row),
+        let proposed: Vec<i64> = told.done.iter().map(|id| id.number()).collect();
+        exception::set_proposal(&mut tx, &proposed, None).await?;
+        self.note(&mut tx, actor, ("exception.proposal_withdrawn", None), noted, &mut numbers).await?;
+        tx.commit().await?;
+        Ok(told)
     }
-}
 
-/// The state that counts, where the subject is one payment.
-fn state_of(subject: &Subject, row: &BatchRow) -> Option<State> {
-    match subject {
-        Subject::Row(place) => Some(effective(place.state, row.state)),
-        Subject::Batch => None,
-    }
-}
-
-/// Whether this can be decided of that, as it stands now.
-fn check(task: &ExceptionRow, subject: &Subject, row: &BatchRow, decision: Decision) -> Outcome<()> {
-    let matter = matter(&task.code);
-    let impossible = |text: String| refused(RefusedKind::Conflict, "decision_impossible", text);
-    if !decisions(matter).contains(&decision) {
-        let all: Vec<&str> = decisions(matter).iter().map(|one| one.name()).collect();
-        return impossible(format!("of {} can be decided: {}", task.code, all.join(", ")));
-    }
-    let state = state_of(subject, row);
-    let waits = row.state == BatchState::Sealed && state.is_none_or(|state| state == State::Queued);
-    match (decision, state) {
-        (Decision::Stands, _) if matter == Matter::Unsent && waits => {
-            impossible(String::from("it waits to be sent: decide send or withdraw"))
+    /// One fact of each batch; where there is none, of each programme.
+    async fn note(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        (event, evidence): (&str, Option<i64>),
+        noted: Noted<'_>,
+        numbers: &mut Numbers,
+    ) -> anyhow::Result<()> {
+        let mut groups = Vec::with_capacity(noted.0.len());
+        for ((home, decision), tasks) in noted.0 {
+            let subject = if let [one] = tasks.as_slice() { one.subject } else { home };
+            let ids: Vec<Id<Exception>> = tasks.iter().map(|task| task.id).collect();
+            let note = format!("{}: {}", named(&ids), decision.name());
+            groups.push((numbers.take()?, subject, note, list_hash(&ids)));
         }
-        (Decision::Stands, _) => Ok(()),
-        (Decision::Send | Decision::Withdraw, _) if waits => Ok(()),
-        (Decision::Send | Decision::Withdraw, _) => impossible(String::from("it does not wait to be sent any more")),
-        (_, None) if matter == Matter::Endless => Ok(()),
-        (_, None) => impossible(String::from("this is about a whole batch; no payment of it is named")),
-        (_, Some(State::Submitting)) => impossible(String::from("it is being sent right now; try again in a moment")),
-        (_, Some(state)) if way(state, decision).is_none() => {
-            impossible(format!("it is {state}; no way leads from there to {}", decision.name()))
-        }
-        (_, Some(state)) if matter == Matter::Endless && !state.is_in_flight() => {
-            impossible(format!("it is {state} by now; decide stands"))
-        }
-        _ => Ok(()),
+        let facts = groups.iter().map(|(number, subject, note, hash)| {
+            let (subject, actor, list_hash) = (*subject, actor.person.as_str(), Some(hash.as_slice()));
+            (*number, Fact { event, subject, actor, evidence, list_hash, note, ..Fact::default() })
+        });
+        let facts: Vec<(i64, Fact<'_>)> = facts.collect();
+        notes::journal_all(tx, actor.scope.tenant, &facts, self.clock.now()).await
     }
 }
 
-fn unknown<T>(id: Id<Exception>) -> Outcome<T> {
-    refused(RefusedKind::NotFound, "exception_unknown", format!("there is no exception {id}"))
+/// What is written down together: by batch or programme, and by decision.
+#[derive(Default)]
+struct Noted<'a>(BTreeMap<(i64, Decision), Vec<&'a ExceptionRow>>);
+
+impl<'a> Noted<'a> {
+    fn add(&mut self, subject: &Subject, task: &'a ExceptionRow, decision: Decision) {
+        let home = subject.batch().map_or(task.programme.number(), Id::number);
+        self.0.entry((home, decision)).or_default().push(task);
+    }
 }
 
-fn nothing_proposed<T>() -> Outcome<T> {
-    refused(RefusedKind::Conflict, "nothing_proposed", "nobody has proposed anything that could be confirmed")
+/// Exceptions in a few words.
+fn named(ids: &[Id<Exception>]) -> String {
+    match ids {
+        [first, rest @ ..] if !rest.is_empty() => format!("{first} and {} more", rest.len()),
+        [one] => one.to_string(),
+        _ => String::new(),
+    }
 }
 
-fn changed<T>(text: &str) -> Outcome<T> {
-    refused(RefusedKind::Conflict, "changed_since", text)
+/// SHA-256 over the ids, each on a line.
+fn list_hash(ids: &[Id<Exception>]) -> [u8; 32] {
+    seal::sha256(ids.iter().map(|id| format!("{id}\n")).collect::<String>().as_bytes())
+}
+
+/// The proposal of an exception that is open.
+fn proposed(task: &ExceptionRow) -> Result<&Proposal, Refused> {
+    open(task)?;
+    let text = "nobody has proposed anything that could be confirmed";
+    task.handling.proposal.as_ref().ok_or_else(|| conflict("nothing_proposed", text))
+}
+
+fn open(task: &ExceptionRow) -> Result<(), Refused> {
+    match task.handling.closed_at {
+        Some(_) => Err(conflict("exception_closed", "it has been decided already")),
+        None => Ok(()),
+    }
+}
+
+fn conflict(code: &'static str, text: impl Into<String>) -> Refused {
+    Refused { kind: RefusedKind::Conflict, code, text: text.into() }
+}
+
+fn unknown(id: Id<Exception>) -> Refused {
+    Refused { kind: RefusedKind::NotFound, code: "exception_unknown", text: format!("there is no exception {id}") }
 }

@@ -37,7 +37,7 @@ use crate::domain::id::{Id, Payroll};
 use crate::store::{Scope, Store};
 
 pub use dispatch::Due;
-pub use exception::ProposalRequest;
+pub use exception::{EXCEPTIONS_AT_ONCE_MAX, ManyOutcome, ProposalRequest, Refusals};
 pub use intake::{CHUNK_ROWS, IntakeRequest};
 pub use pace::ProviderStanding;
 pub use read::{PayrollStatus, ProviderStatus, Timeline, TimelineEntry};

@@ -14,12 +14,12 @@ use crate::domain::id::{Batch, Evidence, Id, Payroll, Publication};
 use crate::store::batch::{self, BatchRow};
 use crate::store::disbursement::{self, Shown, Wanted};
 use crate::store::evidence::{self, EvidenceRow};
-use crate::store::exception;
 use crate::store::gauges::{self, Gauges};
 use crate::store::notes::{self, ExceptionRow};
 use crate::store::party::ProgrammeRow;
 use crate::store::payroll::{self, PayrollRow, Total};
 use crate::store::publication::{self, PublicationRow};
+use crate::store::queue::{self, Filter, Line};
 use crate::store::{Scope, ledger, party};
 
 /// Rows of a page of the reject file.
@@ -284,8 +284,25 @@ impl Engine {
 
     /// Open exceptions above a number.
     pub async fn exceptions(&self, scope: &Scope, above: i64, limit: i64) -> Result<Vec<ExceptionRow>> {
+        self.exceptions_of(scope, &Filter::default(), above, limit).await
+    }
+
+    /// Open exceptions that a filter wants, above a number, oldest first.
+    pub async fn exceptions_of(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        above: i64,
+        limit: i64,
+    ) -> Result<Vec<ExceptionRow>> {
         let mut tx = self.store.read().await?;
-        exception::open(&mut tx, scope, above, limit).await
+        queue::list(&mut tx, scope, filter, above, limit).await
+    }
+
+    /// What waits for a decision, by kind and provider.
+    pub async fn exceptions_summary(&self, scope: &Scope) -> Result<Vec<Line>> {
+        let mut tx = self.store.read().await?;
+        queue::summary(&mut tx, scope).await
     }
 
     /// Messages to the registry in a state, above a number.

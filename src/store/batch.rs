@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use paymaster_connectors::contract::Currency;
 
-use super::db::{Row, Tx, Value};
+use super::db::{Row, Table, Tx, Value, Values};
 use super::payroll::Total;
 use super::{Scope, values};
 use crate::domain::batch::BatchState;
@@ -143,6 +143,13 @@ pub async fn lock(tx: &mut Tx, id: Id<Batch>) -> Result<Option<BatchRow>> {
 pub async fn get_any(tx: &mut Tx, id: Id<Batch>) -> Result<Option<BatchRow>> {
     let sql = format!("{BATCH} WHERE b.number = $1");
     tx.row(&sql, values![id.number()]).await?.as_ref().map(batch_row).transpose()
+}
+
+/// Those of these numbers that are batches, for the engine's own work.
+pub async fn some_of(tx: &mut Tx, numbers: &[i64]) -> Result<Vec<BatchRow>> {
+    let sql = format!("{BATCH} WHERE b.number IN (SELECT number FROM {{v}}) ORDER BY b.number");
+    let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
+    tx.rows_with(&sql, values![], table).await?.iter().map(batch_row).collect()
 }
 
 /// A batch of the tenant.

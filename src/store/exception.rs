@@ -39,11 +39,12 @@ pub struct Proposal {
     pub sealed: Vec<u8>,
 }
 
-const EXCEPTION: &str = "SELECT number, programme, code, subject, provider, evidence, detail, opened_at, \
-    suspended_from, closed_at, proposed, proposed_by, proposed_at, proposed_state, proposed_evidence, proposed_sealed \
-    FROM exception";
+/// The columns of an exception `e`, as [`exception_row`] reads them.
+pub(super) const EXCEPTION: &str = "SELECT e.number, e.programme, e.code, e.subject, e.provider, e.evidence, e.detail, \
+    e.opened_at, e.suspended_from, e.closed_at, e.proposed, e.proposed_by, e.proposed_at, e.proposed_state, \
+    e.proposed_evidence, e.proposed_sealed";
 
-fn exception_row(row: &Row) -> Result<ExceptionRow> {
+pub(super) fn exception_row(row: &Row) -> Result<ExceptionRow> {
     let suspended_from = row.maybe_text(8)?.map(|name| account(&name)).transpose()?;
     let handling = Handling { suspended_from, proposal: proposal(row)?, closed_at: row.maybe_int(9)? };
     Ok(ExceptionRow {
@@ -77,31 +78,29 @@ pub(super) fn account(name: &str) -> Result<Account> {
     Account::parse(name).with_context(|| format!("a stored account is unknown: {name}"))
 }
 
-/// Open exceptions of a tenant above a number.
-pub async fn open(tx: &mut Tx, scope: &Scope, above: i64, limit: i64) -> Result<Vec<ExceptionRow>> {
-    let sql = format!("{EXCEPTION} WHERE tenant = $1 AND closed_at IS NULL AND number > $2 ORDER BY number LIMIT $3");
-    tx.rows(&sql, values![scope.tenant.number(), above, limit]).await?.iter().map(exception_row).collect()
-}
-
 /// An exception of the tenant, open or closed.
 pub async fn get(tx: &mut Tx, scope: &Scope, id: Id<Exception>) -> Result<Option<ExceptionRow>> {
-    let sql = format!("{EXCEPTION} WHERE number = $1 AND tenant = $2");
+    let sql = format!("{EXCEPTION} FROM exception e WHERE e.number = $1 AND e.tenant = $2");
     tx.row(&sql, values![id.number(), scope.tenant.number()]).await?.as_ref().map(exception_row).transpose()
 }
 
-/// The same, locked. Whoever locks its batch too has locked that before.
-pub async fn lock(tx: &mut Tx, scope: &Scope, id: Id<Exception>) -> Result<Option<ExceptionRow>> {
-    let sql = format!("{EXCEPTION} WHERE number = $1 AND tenant = $2{}", tx.for_update());
-    tx.row(&sql, values![id.number(), scope.tenant.number()]).await?.as_ref().map(exception_row).transpose()
+/// Exceptions of the tenant, open or closed, locked, ascending. Whoever locks their batch too has locked that before.
+pub async fn lock(tx: &mut Tx, scope: &Scope, numbers: &[i64]) -> Result<Vec<ExceptionRow>> {
+    let sql = format!(
+        "{EXCEPTION} FROM exception e WHERE e.number IN (SELECT number FROM {{v}}) AND e.tenant = $1 \
+         ORDER BY e.number{}",
+        tx.for_update()
+    );
+    let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
+    tx.rows_with(&sql, values![scope.tenant.number()], table).await?.iter().map(exception_row).collect()
 }
 
-/// Puts a proposal on an open exception, or takes it off.
-pub async fn set_proposal(tx: &mut Tx, id: Id<Exception>, proposal: Option<&Proposal>) -> Result<()> {
-    let sql = "UPDATE exception SET proposed = $2, proposed_by = $3, proposed_at = $4, \
-               proposed_state = $5, proposed_evidence = $6, proposed_sealed = $7 \
-               WHERE number = $1 AND closed_at IS NULL";
+/// Puts a proposal on open exceptions, or takes it off.
+pub async fn set_proposal(tx: &mut Tx, numbers: &[i64], proposal: Option<&Proposal>) -> Result<()> {
+    let sql = "UPDATE exception SET proposed = $1, proposed_by = $2, proposed_at = $3, \
+               proposed_state = $4, proposed_evidence = $5, proposed_sealed = $6 \
+               WHERE number IN (SELECT number FROM {v}) AND closed_at IS NULL";
     let bound = values![
-        id.number(),
         proposal.map(|one| one.decision.name()),
         proposal.map(|one| one.by.as_str()),
         proposal.map(|one| one.at),
@@ -109,28 +108,32 @@ pub async fn set_proposal(tx: &mut Tx, id: Id<Exception>, proposal: Option<&Prop
         proposal.and_then(|one| one.evidence),
         proposal.map(|one| one.sealed.as_slice())
     ];
-    let changed = tx.execute(sql, bound).await?;
-    anyhow::ensure!(changed == 1, "the exception is closed");
-    Ok(())
-}
-
-/// Closes an exception as it was proposed. The database refuses the person who proposed it.
-pub async fn close(tx: &mut Tx, id: Id<Exception>, by: &str, evidence: i64, now: i64) -> Result<()> {
-    let sql = "UPDATE exception SET closed_at = $2, closed_by = $3, decision = proposed, decision_evidence = $4 \
-               WHERE number = $1 AND closed_at IS NULL";
-    let changed = tx.execute(sql, values![id.number(), now, by, evidence]).await?;
-    anyhow::ensure!(changed == 1, "the exception is closed");
-    Ok(())
-}
-
-/// Which of these payments' money is in suspense, and from where it came. `except` is a number of an exception that
-/// does not count, or 0.
-pub async fn suspended(tx: &mut Tx, numbers: &[i64], except: i64) -> Result<Vec<(i64, Account)>> {
-    let sql = "SELECT e.subject, MIN(e.suspended_from) FROM {v} JOIN exception e ON e.subject = v.number \
-               WHERE e.closed_at IS NULL AND e.suspended_from IS NOT NULL AND e.number <> $1 GROUP BY e.subject";
     let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
-    let rows = tx.rows_with(sql, values![except], table).await?;
-    rows.iter().map(|row| Ok((row.int(0)?, account(&row.text(1)?)?))).collect()
+    all_open(tx.execute_with(sql, bound, table).await?, numbers)
+}
+
+/// Closes exceptions as it was proposed. The database refuses the person who proposed it.
+pub async fn close(tx: &mut Tx, numbers: &[i64], by: &str, evidence: i64, now: i64) -> Result<()> {
+    let sql = "UPDATE exception SET closed_at = $1, closed_by = $2, decision = proposed, decision_evidence = $3 \
+               WHERE number IN (SELECT number FROM {v}) AND closed_at IS NULL";
+    let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
+    all_open(tx.execute_with(sql, values![now, by, evidence], table).await?, numbers)
+}
+
+fn all_open(changed: u64, numbers: &[i64]) -> Result<()> {
+    // They are locked and were looked at: this is a broken invariant, not a race.
+    anyhow::ensure!(changed == numbers.len() as u64, "{changed} of {} exceptions are open", numbers.len());
+    Ok(())
+}
+
+/// The payments among these whose money is in suspense: each with every open exception that keeps it there, and the
+/// account it came from.
+pub async fn suspended(tx: &mut Tx, numbers: &[i64]) -> Result<Vec<(i64, Id<Exception>, Account)>> {
+    let sql = "SELECT e.subject, e.number, e.suspended_from FROM {v} JOIN exception e ON e.subject = v.number \
+               WHERE e.closed_at IS NULL AND e.suspended_from IS NOT NULL ORDER BY e.subject, e.suspended_from";
+    let table = Table { names: &["number"], columns: &[Values::Ints(numbers)] };
+    let rows = tx.rows_with(sql, values![], table).await?;
+    rows.iter().map(|row| Ok((row.int(0)?, Id::new(row.int(1)?), account(&row.text(2)?)?))).collect()
 }
 
 /// Which of these disbursements have an open exception of their own.
@@ -142,8 +145,8 @@ pub async fn with_open(tx: &mut Tx, numbers: &[i64]) -> Result<Vec<i64>> {
 
 /// Codes of exceptions that keep a batch from leaving, as a list for SQL.
 fn unsent() -> String {
-    let codes = KINDS.iter().filter(|(_, matter)| *matter == Matter::Unsent);
-    codes.map(|(code, _)| format!("'{code}'")).collect::<Vec<_>>().join(",")
+    let codes = KINDS.iter().filter(|(_, matter, _)| *matter == Matter::Unsent);
+    codes.map(|(code, ..)| format!("'{code}'")).collect::<Vec<_>>().join(",")
 }
 
 /// The numbers of batches that an open exception keeps from leaving, as a SELECT.

@@ -22,6 +22,7 @@ pub mod pace;
 pub mod party;
 pub mod payroll;
 pub mod publication;
+pub mod queue;
 pub mod reconcile;
 pub mod report;
 pub mod restored;

@@ -1,10 +1,11 @@
 //! What is written down beside the rows: the journal, exceptions, pauses, idempotency keys, raw callbacks.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::db::{Row, Tx};
 pub use super::exception::Handling;
 use super::ledger::Account;
+use super::load::{Column, Load};
 use super::payroll::Total;
 use super::{Scope, values};
 use crate::domain::id::{Exception, Id, Payroll, Programme, Tenant};
@@ -46,6 +47,30 @@ pub async fn journal(tx: &mut Tx, number: i64, tenant: Id<Tenant>, fact: &Fact<'
         now
     ];
     tx.execute(sql, bound).await.map(|_| ())
+}
+
+/// The same of many facts in one go, each with its number and about a list.
+pub async fn journal_all(tx: &mut Tx, tenant: Id<Tenant>, facts: &[(i64, Fact<'_>)], now: i64) -> Result<()> {
+    let hashes: Option<Vec<&[u8]>> = facts.iter().map(|one| one.1.list_hash).collect();
+    let hashes = hashes.context("a fact about no list")?;
+    let ints = |of: &dyn Fn(&(i64, Fact<'_>)) -> i64| Column::Int(facts.iter().map(of).collect());
+    let load = Load {
+        table: "journal",
+        columns: vec![
+            ("number", ints(&|one| one.0)),
+            ("tenant", ints(&|_| tenant.number())),
+            ("subject", ints(&|one| one.1.subject)),
+            ("event", Column::texts(facts.iter().map(|one| one.1.event))),
+            ("actor", Column::texts(facts.iter().map(|one| one.1.actor))),
+            ("payments", ints(&|one| one.1.total.payments)),
+            ("sum_minor", ints(&|one| one.1.total.sum_minor)),
+            ("list_hash", Column::bytes(hashes.into_iter())),
+            ("evidence", Column::MaybeInt(facts.iter().map(|one| one.1.evidence).collect())),
+            ("note", Column::texts(facts.iter().map(|one| one.1.note))),
+            ("at", ints(&|_| now)),
+        ],
+    };
+    tx.load(&load).await
 }
 
 /// A fact as it is shown.

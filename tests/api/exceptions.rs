@@ -80,6 +80,59 @@ async fn one_person_proposes_and_another_confirms() {
 }
 
 #[tokio::test]
+async fn a_set_is_proposed_taken_off_and_confirmed() {
+    let world = World::with_programme().await;
+    let path = draft(&world).await;
+    for reference in references(&world, &path).await {
+        opened(&world, &reference).await;
+    }
+    let payroll = path.rsplit('/').next().unwrap();
+    let list = async |query: &str| {
+        let seen = world.get(&format!("/v1/exceptions?{query}"), &world.auditor).await.good();
+        seen["items"].as_array().unwrap().len()
+    };
+    let all = list("code=overpaid").await;
+    assert!(all > 1);
+    assert_eq!(list(&format!("owner=finance&provider=mobile-op&payroll={payroll}")).await, all);
+    assert_eq!((list("owner=bank").await, list("code=other_amount").await), (0, 0));
+    assert_eq!(list("opened_before=1970-01-01T00:00:00Z").await, 0);
+    world.get("/v1/exceptions?owner=nobody", &world.auditor).await.problem(400, "owner_unknown");
+    world.get("/v1/exceptions?opened_before=today", &world.auditor).await.problem(400, "instant_malformed");
+    let line = json!({
+        "code": "overpaid", "owner": "finance", "provider": "mobile-op", "open": all, "proposed": 0,
+        "oldest_at": "1970-01-01T00:00:00.000Z",
+    });
+    assert_eq!(world.get("/v1/exceptions/summary", &world.auditor).await.good()["items"], json!([line]));
+
+    let [proposals, confirmations, withdrawals] =
+        ["proposals", "confirmations", "withdrawals"].map(|verb| format!("/v1/exceptions/{verb}"));
+    let filter = json!({"codes": ["overpaid"], "payroll": payroll});
+    let propose = json!({"filter": filter, "decision": "stands", "reason": "given back in cash"});
+    let confirm = json!({"filter": filter, "decision": "stands"});
+    world.post(&proposals, &world.auditor, propose.clone()).await.problem(403, "role_forbidden");
+    let nothing = json!({"filter": {}, "decision": "stands", "reason": "x"});
+    world.post(&proposals, &world.maker, nothing).await.problem(422, "filter_missing");
+    let misspelt = json!({"filter": {"code": "overpaid"}, "decision": "stands", "reason": "x"});
+    world.post(&proposals, &world.maker, misspelt).await.problem(400, "json_malformed");
+    let done = world.post(&proposals, &world.maker, propose.clone()).await.good();
+    assert_eq!(done, json!({"done": all, "refused": [], "more": false}));
+    let off = world.post(&withdrawals, &world.maker, json!({"filter": filter})).await.good();
+    assert_eq!(off["done"], json!(all));
+    world.post(&proposals, &world.maker, propose.clone()).await.good();
+    let again = world.post(&proposals, &world.checker, propose).await.good();
+    assert_eq!((&again["done"], &again["refused"][0]["code"]), (&json!(0), &json!("already_proposed")));
+    assert_eq!(
+        (&again["refused"][0]["count"], again["refused"][0]["examples"].as_array().unwrap().len()),
+        (&json!(all), all)
+    );
+    world.post(&confirmations, &world.maker, confirm.clone()).await.problem(403, "role_forbidden");
+    let closed = world.post(&confirmations, &world.checker, confirm).await.good();
+    assert_eq!(closed, json!({"done": all, "refused": [], "more": false}));
+    assert_eq!(list("limit=10").await, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_payment_is_held_let_go_and_cancelled() {
     let world = World::with_programme().await;
     let path = released(&world).await;

@@ -79,30 +79,34 @@ impl Connector for Teller {
         Ok(())
     }
 
-    /// `settled|rejected|returned REFERENCE [amount=MINOR] [as=NAME] [class=CLASS] [code=CODE] [#n]`.
+    /// A line each: `settled|rejected|returned REFERENCE [amount=MINOR] [as=NAME] [class=CLASS] [code=CODE] [#n]`.
     fn receive(&self, call: &Callback) -> Result<Received, Failure> {
         let text = String::from_utf8(call.body.to_vec()).unwrap();
-        let mut words = text.split(' ');
-        let told = |name: &str| text.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        let class = told("class").map_or(ReasonClass::FixAtBank, |class| ReasonClass::parse(class).unwrap());
-        let reason = Reason::new(class, told("code").unwrap_or("closed"), "account closed");
-        let outcome = match words.next().unwrap() {
-            "settled" => Outcome::Settled,
-            "rejected" => Outcome::Rejected(reason),
-            _ => Outcome::Returned(reason),
-        };
-        let mut report = Report::instruction(Reference::parse(words.next().unwrap()).unwrap(), outcome);
-        for word in words {
-            match word.split_once('=') {
-                Some(("amount", minor)) => {
-                    report.amount = Some(Money::new(minor.parse().unwrap(), Currency::parse("KES").unwrap()));
-                }
-                Some(("as", name)) => report.provider_reference = Some(name.to_owned()),
-                _ => {}
-            }
-        }
-        Ok(Received { reports: vec![report], ask: vec![] })
+        Ok(Received { reports: text.lines().map(report).collect(), ask: vec![] })
     }
+}
+
+fn report(line: &str) -> Report {
+    let mut words = line.split(' ');
+    let told = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let class = told("class").map_or(ReasonClass::FixAtBank, |class| ReasonClass::parse(class).unwrap());
+    let reason = Reason::new(class, told("code").unwrap_or("closed"), "account closed");
+    let outcome = match words.next().unwrap() {
+        "settled" => Outcome::Settled,
+        "rejected" => Outcome::Rejected(reason),
+        _ => Outcome::Returned(reason),
+    };
+    let mut report = Report::instruction(Reference::parse(words.next().unwrap()).unwrap(), outcome);
+    for word in words {
+        match word.split_once('=') {
+            Some(("amount", minor)) => {
+                report.amount = Some(Money::new(minor.parse().unwrap(), Currency::parse("KES").unwrap()));
+            }
+            Some(("as", name)) => report.provider_reference = Some(name.to_owned()),
+            _ => {}
+        }
+    }
+    report
 }
 
 pub struct Stage {
@@ -127,6 +131,22 @@ impl Stage {
 
     /// The same with a provider that is like this in what the test does not need otherwise.
     pub async fn with(database: Database, mood: Mood, profile: Profile) -> Self {
+        Self::of_rows(database, (mood, profile), &[("E1", "10.00", A), ("E2", "20.00", B)]).await
+    }
+
+    /// So many rows of 10.00 in batches of 500 that the provider took.
+    pub async fn many(database: Database, count: usize) -> Self {
+        let keys: Vec<String> = (0..count).map(|n| format!("M{n:05}")).collect();
+        let rows: Vec<(&str, &str, &str)> = keys.iter().map(|key| (key.as_str(), "10.00", A)).collect();
+        let stage = Self::of_rows(database, (Mood::Takes, Profile::worst()), &rows).await;
+        while stage.world.step().await {
+            stage.world.pass_seconds(1);
+        }
+        assert_eq!(stage.script.sent.lock().unwrap().len(), count);
+        stage
+    }
+
+    async fn of_rows(database: Database, (mood, profile): (Mood, Profile), rows: &[(&str, &str, &str)]) -> Self {
         let mut world = World::new(database).await;
         let profile = Profile {
             fence: Duration::from_secs(FENCE_SECONDS.unsigned_abs()),
@@ -139,7 +159,7 @@ impl Stage {
         let (sent, unwritable) = (Mutex::default(), Mutex::default());
         let script = Arc::new(Script { profile, mood: Mutex::new(mood), unwritable, sent });
         Arc::get_mut(&mut world.engine).unwrap().providers[0].connector = Arc::new(Teller(script.clone()));
-        let payroll = world.take_in(&[("E1", "10.00", A), ("E2", "20.00", B)]).await;
+        let payroll = world.take_in(rows).await;
         world.release(payroll.id).await;
         Self { world, script, payroll }
     }
@@ -173,6 +193,15 @@ impl Stage {
         let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
         let reference = self.world.engine.reference(number);
         let text = format!("{word} {reference} {rest} #{}", CALLS.fetch_add(1, Ordering::SeqCst));
+        let call = Callback { headers: vec![], body: text.into() };
+        self.world.engine.hear("mobile-op", "s3cret", &call).await.unwrap();
+    }
+
+    /// The provider says the same of many payments in one call.
+    pub async fn hear_all(&self, what: &str, numbers: &[i64]) {
+        let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
+        let line = |number: &i64| format!("{word} {} {rest}", self.world.engine.reference(*number));
+        let text = numbers.iter().map(line).collect::<Vec<_>>().join("\n");
         let call = Callback { headers: vec![], body: text.into() };
         self.world.engine.hear("mobile-op", "s3cret", &call).await.unwrap();
     }

@@ -1,28 +1,30 @@
-//! What a confirmed decision does, in one unit of work: evidence that names both persons and both evidences, ends,
-//! counts, money out of suspense, the registry told, the exception closed.
+//! What a confirmed decision does to the exceptions of one group, in one unit of work: one piece of evidence that names
+//! them, both persons and what they rest on, ends, counts, money out of suspense, the registry told, all of them closed.
 //! Deliberately not here: whether it may be decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::Subject;
+use super::confirm::Key;
+use super::ground::Subject;
+use super::{conflict, list_hash, named};
 use crate::domain::batch::{BatchState, effective};
 use crate::domain::disbursement::{Move, State, step};
 use crate::domain::exception::{Decision, Matter, matter, way};
-use crate::domain::id::{Evidence, Id};
+use crate::domain::id::{Batch, Evidence, Exception, Id, Programme};
 use crate::engine::apply::suspense::covering;
 use crate::engine::apply::tell::publish_ends;
 use crate::engine::hold::{EJECTION_NUMBERS, Ejection, less};
 use crate::engine::submit::content_hash;
-use crate::engine::{Actor, Engine, Outcome, RefusedKind, refused};
+use crate::engine::{Actor, Engine, Error, Outcome, Refused, RefusedKind, refused};
 use crate::store::Numbers;
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
 use crate::store::disbursement::{self, Departure, Ends, Member};
 use crate::store::evidence::{self, NewEvidence};
-use crate::store::exception::{self, Proposal};
+use crate::store::exception;
 use crate::store::generation::{self, Place};
 use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, ExceptionRow, Fact};
@@ -30,17 +32,17 @@ use crate::store::payroll::{PayrollRow, Total};
 
 /// Numbers one ruling takes, but for its messages: evidence, ledger by account, journal, completion, an ejection.
 const RULING_NUMBERS: usize = 24 + EJECTION_NUMBERS;
-/// Most references of payments that a decision's evidence names one by one.
+/// Most exceptions, and most references of payments, that a decision's evidence names one by one.
 const NAMED_MAX: usize = 100;
 
 /// A decision that has been confirmed.
 pub(super) struct Ruling<'a> {
     pub engine: &'a Engine,
-    pub task: &'a ExceptionRow,
-    pub proposal: &'a Proposal,
+    /// What was proposed of all of them.
+    pub key: &'a Key,
+    /// The exceptions, locked; one at least.
+    pub tasks: &'a [ExceptionRow],
     pub checker: &'a Actor,
-    /// Locked.
-    pub payroll: &'a PayrollRow,
     pub now: i64,
 }
 
@@ -59,71 +61,76 @@ struct Ruled {
 }
 
 impl Ruling<'_> {
-    /// Everything the decision does. The batch is locked.
-    pub async fn apply(&self, tx: &mut Tx, subject: Subject, mut row: BatchRow) -> Outcome<()> {
-        let decision = self.proposal.decision;
-        let rows = self.ruled(tx, &subject, &row).await?;
+    /// What is about no payment and no batch stands: nothing moves, and that is evidence too.
+    pub async fn stands(&self, tx: &mut Tx, programme: Id<Programme>) -> Outcome<()> {
+        let count = RULING_NUMBERS as i64;
+        let mut numbers = Numbers::from_first(self.engine.store.allot_in(tx, count, self.now).await?, count);
+        self.conclude(tx, (programme, Id::new(0)), &[], &mut numbers).await?;
+        Ok(())
+    }
+
+    /// Everything the decision does to what is in a batch. Payroll and batch are locked.
+    pub async fn apply(
+        &self,
+        tx: &mut Tx,
+        (payroll, mut row): (&PayrollRow, BatchRow),
+        subjects: &[Subject],
+    ) -> Outcome<()> {
+        let decision = self.key.decision;
+        let rows = self.ruled(tx, subjects, &row).await?;
         if decision == Decision::Settled
             && rows.iter().any(|one| one.state == State::Queued)
-            && self.payroll.released_at.is_none()
+            && payroll.released_at.is_none()
         {
             let text = "its payroll is not released, so that nothing can have been paid";
             return refused(RefusedKind::Conflict, "decision_impossible", text);
         }
-        let count = RULING_NUMBERS as i64 + row.total.payments / 500;
+        let count = RULING_NUMBERS as i64 + row.total.payments.max(rows.len() as i64) / 500;
         let first = self.engine.store.allot_in(tx, count, self.now).await?;
         let mut numbers = Numbers::from_first(first, count);
         if decision == Decision::Send {
             self.may_leave(tx, &row).await?;
         }
         if decision == Decision::Rejected && rows.iter().any(|one| one.state.is_in_flight()) {
-            self.fence_has_passed(&row)?;
+            fence_has_passed(&row, self.now).map_err(Error::Refused)?;
         }
-        let evidence = self.keep(tx, &row, &rows, &mut numbers).await?;
-        exception::close(tx, self.task.id, &self.checker.person, evidence.number(), self.now).await?;
+        let evidence = self.conclude(tx, (row.programme, row.id), &rows, &mut numbers).await?;
         match decision {
             Decision::Settled | Decision::Rejected | Decision::Returned => {
                 self.end(tx, &mut row, &rows, evidence, &mut numbers).await?;
             }
-            Decision::Withdraw => self.withdraw(tx, &mut row, &subject, evidence, &mut numbers).await?,
+            Decision::Withdraw => self.withdraw(tx, (payroll, &mut row), subjects, evidence, &mut numbers).await?,
             Decision::Stands | Decision::Send => {
                 self.settle_money(tx, &row, (&rows, None), evidence, &mut numbers).await?
             }
         }
-        let total = rows.iter().try_fold(Total::default(), |all, one| all.with(one.amount_minor)).unwrap_or_default();
-        let note = format!("{}: {} by {} and {}", self.task.id, decision.name(), self.proposal.by, self.checker.person);
-        let fact = Fact {
-            event: "exception.closed",
-            subject: self.task.subject,
-            actor: &self.checker.person,
-            total,
-            evidence: Some(evidence.number()),
-            note: &note,
-            ..Fact::default()
-        };
-        notes::journal(tx, numbers.take()?, self.payroll.tenant, &fact, self.now).await?;
-        if matter(&self.task.code) == Matter::Unsent {
-            self.engine.thaw(tx, &mut row, self.payroll).await?;
+        if matter(&self.key.code) == Matter::Unsent {
+            self.engine.thaw(tx, &mut row, payroll).await?;
         }
         Ok(())
     }
 
-    /// The payments that are ruled on: the one it is about, or all of its batch that have no end and no exception that
-    /// keeps their own money.
-    async fn ruled(&self, tx: &mut Tx, subject: &Subject, row: &BatchRow) -> Outcome<Vec<Ruled>> {
-        let places = match subject {
-            Subject::Row(place) => vec![place.clone()],
-            Subject::Batch if matter(&self.task.code) == Matter::Endless => {
-                let members = disbursement::members(tx, row.id, row.numbers).await?.into_iter();
-                let open = members.filter(|member| effective(member.state, row.state).is_in_flight());
-                generation::places(tx, &open.map(|member| member.number).collect::<Vec<_>>()).await?
-            }
-            Subject::Batch => Vec::new(),
+    /// The payments that are ruled on: those they are about, or all of their batch that have no end and no exception
+    /// that keeps their own money.
+    async fn ruled(&self, tx: &mut Tx, subjects: &[Subject], row: &BatchRow) -> Outcome<Vec<Ruled>> {
+        let places = if !self.key.whole {
+            rows_of(subjects).into_values().cloned().collect()
+        } else if matter(&self.key.code) == Matter::Endless {
+            let members = disbursement::members(tx, row.id, row.numbers).await?.into_iter();
+            let open = members.filter(|member| effective(member.state, row.state).is_in_flight());
+            generation::places(tx, &open.map(|member| member.number).collect::<Vec<_>>()).await?
+        } else {
+            Vec::new()
         };
         let numbers: Vec<i64> = places.iter().map(|place| place.number).collect();
-        let by = |found: Vec<(i64, Account)>| found.into_iter().collect::<BTreeMap<_, _>>();
-        let suspended = by(exception::suspended(tx, &numbers, 0).await?);
-        let stays = by(exception::suspended(tx, &numbers, self.task.id.number()).await?);
+        let decided: BTreeSet<i64> = self.tasks.iter().map(|task| task.id.number()).collect();
+        let (mut suspended, mut stays) = (BTreeMap::new(), BTreeSet::new());
+        for (number, exception, account) in exception::suspended(tx, &numbers).await? {
+            suspended.entry(number).or_insert(account);
+            if !decided.contains(&exception.number()) {
+                stays.insert(number);
+            }
+        }
         let ruled = |place: Place| Ruled {
             number: place.number,
             own: place.state,
@@ -131,10 +138,10 @@ impl Ruling<'_> {
             amount_minor: place.amount_minor,
             end_evidence: place.end_evidence,
             suspended_from: suspended.get(&place.number).copied(),
-            stays: stays.contains_key(&place.number),
+            stays: stays.contains(&place.number),
         };
         let mut rows: Vec<Ruled> = places.into_iter().map(ruled).collect();
-        if matches!(subject, Subject::Batch) {
+        if self.key.whole {
             rows.retain(|one| one.suspended_from.is_none());
         }
         Ok(rows)
@@ -155,37 +162,62 @@ impl Ruling<'_> {
         }
     }
 
-    /// While a copy may still arrive, nothing is decided not to be paid.
-    fn fence_has_passed(&self, row: &BatchRow) -> Outcome<()> {
-        if row.state == BatchState::Transmitting || self.now < row.fence_at {
-            let text = format!("a copy may arrive until {}", crate::clock::rfc3339(row.fence_at));
-            return refused(RefusedKind::Conflict, "fence_not_passed", text);
-        }
-        Ok(())
+    /// The decision as evidence, the exceptions closed by it, and that written down.
+    async fn conclude(
+        &self,
+        tx: &mut Tx,
+        about: (Id<Programme>, Id<Batch>),
+        rows: &[Ruled],
+        numbers: &mut Numbers,
+    ) -> Result<Id<Evidence>> {
+        let (key, checker) = (self.key, &self.checker.person);
+        let ids: Vec<Id<Exception>> = self.tasks.iter().map(|task| task.id).collect();
+        let (id, hash) = (Id::<Evidence>::new(numbers.take()?), list_hash(&ids));
+        let bytes = serde_json::to_vec(&self.words(rows, &hash))?;
+        let origin = format!("{} by {} and {checker}", named(&ids), key.by);
+        let one = NewEvidence { id, kind: "decision", source: "persons", origin: &origin, bytes: &bytes };
+        evidence::insert(tx, &self.engine.store.keys, about, &[one], self.now).await?;
+        let closed: Vec<i64> = ids.iter().map(|id| id.number()).collect();
+        exception::close(tx, &closed, checker, id.number(), self.now).await?;
+        let home = if about.1.number() > 0 { about.1.number() } else { about.0.number() };
+        let note = format!("{}: {} by {} and {checker}", named(&ids), key.decision.name(), key.by);
+        let fact = Fact {
+            event: "exception.closed",
+            subject: if let [one] = self.tasks { one.subject } else { home },
+            actor: checker,
+            total: rows.iter().try_fold(Total::default(), |all, one| all.with(one.amount_minor)).unwrap_or_default(),
+            list_hash: Some(&hash),
+            evidence: Some(id.number()),
+            note: &note,
+        };
+        notes::journal(tx, numbers.take()?, self.checker.scope.tenant, &fact, self.now).await?;
+        Ok(id)
     }
 
-    /// The decision as evidence.
-    async fn keep(&self, tx: &mut Tx, row: &BatchRow, rows: &[Ruled], numbers: &mut Numbers) -> Result<Id<Evidence>> {
-        let id = Id::<Evidence>::new(numbers.take()?);
+    /// What both persons say. The hash is over the ids of all exceptions, each on a line.
+    fn words(&self, rows: &[Ruled], hash: &[u8]) -> serde_json::Value {
+        let (engine, key) = (self.engine, self.key);
         let shown = |number: i64| (number > 0).then(|| Id::<Evidence>::new(number).to_string());
-        let named = rows.iter().take(NAMED_MAX);
-        let reason = self.engine.proposal_reason(self.proposal)?;
-        let bytes = serde_json::to_vec(&json!({
-            "exception": self.task.id, "code": self.task.code, "decision": self.proposal.decision.name(),
-            "reason": reason, "proposed_by": self.proposal.by, "confirmed_by": self.checker.person,
-            "subject": self.engine.reference(self.task.subject).as_str(),
-            "disbursements": rows.len(),
-            "named": named.map(|one| json!({
-                "reference": self.engine.reference(one.number).as_str(), "was": one.state.name(),
+        let exceptions = self.tasks.iter().take(NAMED_MAX).map(|task| {
+            json!({
+                "exception": task.id, "subject": engine.reference(task.subject).as_str(),
+                "evidence_against": shown(task.evidence),
+            })
+        });
+        let payments = rows.iter().take(NAMED_MAX).map(|one| {
+            json!({
+                "reference": engine.reference(one.number).as_str(), "was": one.state.name(),
                 "evidence": one.end_evidence.and_then(shown),
-            })).collect::<Vec<_>>(),
-            "evidence_against": shown(self.task.evidence),
-            "evidence_given": self.proposal.evidence.and_then(shown),
-        }))?;
-        let origin = format!("{} by {} and {}", self.task.id, self.proposal.by, self.checker.person);
-        let one = NewEvidence { id, kind: "decision", source: "persons", origin: &origin, bytes: &bytes };
-        evidence::insert(tx, &self.engine.store.keys, (row.programme, row.id), &[one], self.now).await?;
-        Ok(id)
+            })
+        });
+        json!({
+            "code": key.code, "decision": key.decision.name(), "reason": key.reason,
+            "proposed_by": key.by, "confirmed_by": self.checker.person,
+            "exceptions": self.tasks.len(), "exceptions_sha256": hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+            "exceptions_named": exceptions.collect::<Vec<_>>(),
+            "disbursements": rows.len(), "named": payments.collect::<Vec<_>>(),
+            "evidence_given": key.evidence.and_then(shown),
+        })
     }
 
     /// Rows come to the end that was decided, each with the decision as its evidence; what proved otherwise is kept.
@@ -199,7 +231,7 @@ impl Ruling<'_> {
     ) -> Outcome<()> {
         let mut alike: BTreeMap<(State, State, State), Vec<&Ruled>> = BTreeMap::new();
         for one in rows {
-            let moves = way(one.state, self.proposal.decision).context("no way leads there")?;
+            let moves = way(one.state, self.key.decision).context("no way leads there")?;
             let to =
                 moves.iter().try_fold(one.state, |state, by: &Move| step(state, *by)).map_err(anyhow::Error::from)?;
             alike.entry((one.own, one.state, to)).or_default().push(one);
@@ -221,7 +253,7 @@ impl Ruling<'_> {
         }
         self.note_reasons(tx, row, &all).await?;
         if self.engine.registry.is_some() && !all.is_empty() {
-            let tenant = self.payroll.tenant;
+            let tenant = self.checker.scope.tenant;
             publish_ends(tx, tenant, row, &[(evidence.number(), all)], (numbers, self.now)).await?;
         }
         if row.state == BatchState::Sealed {
@@ -235,28 +267,32 @@ impl Ruling<'_> {
         batch::save(tx, row).await?;
         self.engine.complete_payroll(tx, row.payroll, numbers).await?;
         let reopened = rows.iter().filter(|one| one.state.may_be_followed());
-        if self.proposal.decision == Decision::Settled {
+        if self.key.decision == Decision::Settled {
             let paid: Vec<(i64, i64)> = reopened.map(|one| (one.number, evidence.number())).collect();
-            self.engine.freeze_newer(tx, self.payroll.tenant, &paid).await?;
+            self.engine.freeze_newer(tx, self.checker.scope.tenant, &paid).await?;
         }
         Ok(())
     }
 
     /// Why it was not paid or came back, for whoever reads the payment.
     async fn note_reasons(&self, tx: &mut Tx, row: &BatchRow, all: &[i64]) -> Result<()> {
-        let (class, code) = match self.proposal.decision {
+        let (class, code) = match self.key.decision {
             Decision::Rejected => ("not_executed", "decided_rejected"),
             Decision::Returned => ("fix_at_bank", "decided_returned"),
             _ => return Ok(()),
         };
-        let text = format!("decided by two persons, {}", self.task.id);
-        let departure = |number: &i64| Departure {
-            number: *number,
-            reason: Some((class, code.to_owned())),
-            provider_reference: None,
-            return_evidence: None,
-            return_reference: None,
-            sealed: self.engine.store.keys.seal(text.as_bytes()),
+        let by_subject: BTreeMap<i64, &ExceptionRow> = self.tasks.iter().map(|task| (task.subject, task)).collect();
+        let departure = |number: &i64| {
+            let task = by_subject.get(number).or_else(|| by_subject.get(&row.id.number()));
+            let text = format!("decided by two persons, {}", task.map_or(String::new(), |task| task.id.to_string()));
+            Departure {
+                number: *number,
+                reason: Some((class, code.to_owned())),
+                provider_reference: None,
+                return_evidence: None,
+                return_reference: None,
+                sealed: self.engine.store.keys.seal(text.as_bytes()),
+            }
         };
         disbursement::insert_departures(tx, row.payroll, &all.iter().map(departure).collect::<Vec<_>>()).await
     }
@@ -293,26 +329,25 @@ impl Ruling<'_> {
         Ok(())
     }
 
-    /// Rows that will not leave any more: the one it is about, or all of its batch that wait.
+    /// Rows that will not leave any more: those they are about, or all of their batch that wait.
     async fn withdraw(
         &self,
         tx: &mut Tx,
-        row: &mut BatchRow,
-        subject: &Subject,
+        (payroll, row): (&PayrollRow, &mut BatchRow),
+        subjects: &[Subject],
         evidence: Id<Evidence>,
         numbers: &mut Numbers,
     ) -> Outcome<()> {
         let waiting = |member: &Member| member.state == State::Queued;
-        let rows: Vec<i64> = match subject {
-            Subject::Row(place) => vec![place.number],
-            Subject::Batch => {
-                let members = disbursement::members(tx, row.id, row.numbers).await?;
-                members.iter().filter(|member| waiting(member)).map(|member| member.number).collect()
-            }
+        let rows: Vec<i64> = if self.key.whole {
+            let members = disbursement::members(tx, row.id, row.numbers).await?;
+            members.iter().filter(|member| waiting(member)).map(|member| member.number).collect()
+        } else {
+            rows_of(subjects).into_keys().collect()
         };
-        let note = self.task.id.to_string();
+        let note = named(&self.tasks.iter().map(|task| task.id).collect::<Vec<_>>());
         let ejection = Ejection {
-            payroll: self.payroll,
+            payroll,
             rows: &rows,
             asked: Move::Cancel,
             evidence: Some(evidence.number()),
@@ -321,6 +356,24 @@ impl Ruling<'_> {
         };
         self.engine.eject(tx, row, &ejection, numbers).await
     }
+}
+
+/// The payments among subjects, ascending.
+fn rows_of(subjects: &[Subject]) -> BTreeMap<i64, &Place> {
+    let places = subjects.iter().filter_map(|subject| match subject {
+        Subject::Row(place) => Some((place.number, place)),
+        _ => None,
+    });
+    places.collect()
+}
+
+/// While a copy may still arrive, nothing is decided not to be paid.
+pub(super) fn fence_has_passed(row: &BatchRow, now: i64) -> Result<(), Refused> {
+    if row.state == BatchState::Transmitting || now < row.fence_at {
+        let text = format!("a copy may arrive until {}", crate::clock::rfc3339(row.fence_at));
+        return Err(conflict("fence_not_passed", text));
+    }
+    Ok(())
 }
 
 /// Moves the batch's counts from one stage to another.
