@@ -20,6 +20,7 @@ mod progress;
 mod provider;
 mod publication;
 mod queue;
+mod reconciliation;
 mod reissue;
 mod report;
 mod serve;
@@ -118,6 +119,7 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
         .routes(routes!(payroll::get))
         .routes(routes!(payroll::rejects))
         .routes(routes!(reissue::create))
+        .routes(routes!(reconciliation::get))
         .routes(routes!(approval::submit))
         .routes(routes!(approval::approve))
         .routes(routes!(approval::recall))

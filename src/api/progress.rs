@@ -16,7 +16,7 @@ pub struct PayrollView {
     /// Its id.
     #[schema(value_type = String, example = "prl_006RBCDC1JBZJ")]
     id: Id<Payroll>,
-    /// Where it stands: receiving, refused, draft, submitted, approved, released, completed or void.
+    /// Where it stands: receiving, refused, draft, submitted, approved, released, completed, reconciled or void.
     state: &'static str,
     /// `payment`, or `reissue`: it pays again what was rejected, came back or was cancelled.
     kind: &'static str,

@@ -35,7 +35,7 @@ pub enum ExceptionsCommand {
     /// Confirm what somebody else proposed, of one or of a set: it takes effect
     Confirm {
         /// What was proposed of a set; not needed for one
-        #[arg(long, value_parser = decision, required_unless_present = "id")]
+        #[arg(long, value_parser = decision, required_unless_present = "id", conflicts_with = "id")]
         decision: Option<Decision>,
         #[command(flatten)]
         which: WhichArgs,
