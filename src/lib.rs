@@ -43,7 +43,7 @@
 #![doc = include_str!("../tests/snapshots/states.txt")]
 //! ```
 //!
-//! # Three walks
+//! # Four walks
 //!
 //! **A payroll is paid.** `cli/payroll.rs` or `api` calls [`engine::Engine::take_in`]: `engine/intake/parse.rs` reads
 //! rows on a thread of its own, `engine/intake/load.rs` loads them chunk by chunk and cuts batches on the way. Then
@@ -63,6 +63,13 @@
 //! (`engine/hold.rs`). One person proposes what is true, another confirms ([`engine::Engine::confirm`]), and
 //! `engine/exception/rule.rs` moves payment and money by that, with a decision as evidence that names both persons.
 //! A payroll of kind reissue then pays again what was rejected, as the next generation.
+//!
+//! **A bank's statement comes.** The sweep finds the bank's mailbox due and a job calls [`engine::Engine::collect`]: the
+//! connector fetches files, `engine/collect/inbox.rs` stores each in parts with its hash, and only then it may be
+//! archived. `engine/collect/stored.rs` reads it on a thread of its own; `statement.rs` stages the entries and lets a
+//! statement count only if it adds up; `matched.rs` and `total.rs` turn entries into reports by [`domain::matching`],
+//! batch by batch, and those are applied like any other. `engine/reconcile.rs` then compares what was instructed,
+//! acknowledged and booked ([`domain::reconcile`]), and moves a payroll to reconciled when nothing differs.
 
 pub mod api;
 pub mod chance;
