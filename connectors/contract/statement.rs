@@ -18,6 +18,21 @@ pub enum StatementKind {
     Notice,
 }
 
+impl StatementKind {
+    const NAMES: [(Self, &'static str); 3] =
+        [(Self::Statement, "statement"), (Self::Interim, "interim"), (Self::Notice, "notice")];
+
+    /// Stable lower-case name, as stored and shown.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("?", |(_, name)| name)
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
 /// A balance of the account; below zero when it is overdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {

@@ -12,11 +12,12 @@ use super::Doors;
 use super::auth::Caller;
 use super::error::{Answer, Reading};
 use super::input::{Asked, Named, PageQuery, id};
-use super::view::{Sum, at, at_if, hex};
+use super::view::{Sum, at, at_if};
 use crate::domain::id::{Batch, Evidence, Id, Payroll};
 use crate::engine::{Engine, Role};
 use crate::store::batch::BatchRow;
 use crate::store::evidence::EvidenceRow;
+use crate::store::seal::hex;
 
 const LIST: &str = "batches";
 

@@ -160,7 +160,7 @@ fn doors_of_all() -> OpenApiRouter<Doors> {
 
 /// Gives each request an id, one line in the log, and the headers that every answer has.
 async fn named(request: Request, next: Next) -> Response {
-    let id = crate::clock::random::<16>().map(|bytes| view::hex(&bytes)).unwrap_or_default();
+    let id = crate::clock::random::<16>().map(|bytes| crate::store::seal::hex(&bytes)).unwrap_or_default();
     let (method, path) = (request.method().clone(), shown_path(request.uri().path()));
     let began = Instant::now();
     let mut response = error::REQUEST_ID.scope(id.clone(), next.run(request)).await;

@@ -4,10 +4,11 @@ use paymaster_connectors::contract::Currency;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::{Sum, at, at_if, hex};
+use super::view::{Sum, at, at_if};
 use crate::domain::id::{Id, Payroll};
 use crate::engine::{PayrollStatus, ProviderStatus};
 use crate::store::payroll::PayrollRow;
+use crate::store::seal::hex;
 
 /// A payroll and how far it is. Sums add up: file = refused + accepted; accepted = held + cancelled + the providers'
 /// totals.

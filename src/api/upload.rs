@@ -18,7 +18,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::error::{Answer, Error};
 use super::input::{cut_off, fits, too_large, too_slow};
-use super::view::hex;
+use crate::store::seal::hex;
 
 /// Longest silence in the middle of a body.
 const SILENCE_MAX: Duration = Duration::from_secs(60);

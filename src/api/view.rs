@@ -70,8 +70,3 @@ pub fn at(micros: i64) -> String {
 pub fn at_if(micros: impl Into<Option<i64>>) -> Option<String> {
     micros.into().filter(|micros| *micros > 0).map(at)
 }
-
-/// Bytes as lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

@@ -91,19 +91,9 @@ impl Engine {
         if !legal || stopped || row.lease_until > now {
             return Ok(None);
         }
-        if again.is_none() {
-            match self.settle_day(&mut tx, &mut row, &mut numbers, now).await? {
-                Ok(true) => {}
-                Ok(false) => {
-                    tx.commit().await?;
-                    return Ok(None);
-                }
-                Err(()) => {
-                    self.block(&mut tx, &mut row, "no_banking_day", &mut numbers).await?;
-                    tx.commit().await?;
-                    return Ok(None);
-                }
-            }
+        if again.is_none() && !self.settle_day(&mut tx, &mut row, &mut numbers, now).await? {
+            tx.commit().await?;
+            return Ok(None);
         }
         let members = disbursement::members(&mut tx, id, row.numbers).await?;
         if content_hash(self.store.tag, &members) != row.content_hash {
@@ -381,7 +371,7 @@ impl Engine {
 
     /// A batch that must not be sent as it is: it stays, and a person is told. One that left before is asked about
     /// as ever.
-    async fn block(&self, tx: &mut Tx, row: &mut BatchRow, code: &str, numbers: &mut Numbers) -> Result<()> {
+    pub(super) async fn block(&self, tx: &mut Tx, row: &mut BatchRow, code: &str, numbers: &mut Numbers) -> Result<()> {
         row.due_at = row.due_at.filter(|_| row.state != BatchState::Sealed);
         batch::save(tx, row).await?;
         self.raise(tx, row, code, "the batch waits until a person has looked at it", numbers).await

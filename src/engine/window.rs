@@ -12,15 +12,15 @@ use crate::store::notes::{self, Fact};
 use crate::store::{Numbers, party, payroll};
 
 impl Engine {
-    /// Fixes when a batch's bytes are made and for which day, unless they are made; false when it has to wait, which
-    /// is then saved. `Err(())` inside: its provider's calendar has no banking day.
+    /// Fixes when a batch's bytes are made and for which day, unless they are made; false when it has to wait, for a
+    /// window or for a person, which is then saved.
     pub(super) async fn settle_day(
         &self,
         tx: &mut Tx,
         row: &mut BatchRow,
         numbers: &mut Numbers,
         now: i64,
-    ) -> Result<Result<bool, ()>> {
+    ) -> Result<bool> {
         let wanted = payroll::pay_on(tx, row.payroll).await?;
         let wanted = wanted.as_deref().and_then(|day| day.parse::<NaiveDate>().ok());
         let today = DateTime::from_timestamp_micros(now).unwrap_or_default().date_naive();
@@ -29,12 +29,15 @@ impl Engine {
             window(calendar, wanted, now)
         });
         match found {
-            None => Ok(Err(())),
+            None => {
+                self.block(tx, row, "no_banking_day", numbers).await?;
+                Ok(false)
+            }
             Some(Window::Closed(opens_at)) => {
                 row.due_at = Some(opens_at);
                 batch::save(tx, row).await?;
                 self.note_wait(tx, row, numbers, now).await?;
-                Ok(Ok(false))
+                Ok(false)
             }
             Some(Window::Open(day)) => {
                 let day = day.to_string();
@@ -43,7 +46,7 @@ impl Engine {
                 {
                     (row.wire, row.made_at, row.execute_on) = (None, now, Some(day));
                 }
-                Ok(Ok(true))
+                Ok(true)
             }
         }
     }

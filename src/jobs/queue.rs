@@ -185,16 +185,25 @@ async fn keep(monitor: impl Fn(u64) -> Monitor, closed: watch::Receiver<bool>) {
     }
 }
 
+/// Does what a job names, unless this process stops: then nothing begins, what it names stays due, and another is told
+/// of it.
+async fn at<F>(desk: &Desk, verb: impl FnOnce(Arc<Engine>) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
+    let doing = verb(Arc::clone(&desk.engine));
+    let done = tokio::spawn(async move {
+        let _open = open;
+        doing.await
+    });
+    done.await.map_err(anyhow::Error::from).flatten()
+}
+
 /// One job: drive a batch. It always succeeds; what went wrong is in the log and found again by the sweep.
 async fn drive(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
-    let (engine, id) = (Arc::clone(&desk.engine), Id::<Batch>::new(number));
-    // A stopping process begins nothing; the batch stays due, and another is told of it.
-    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
-    let driven = tokio::spawn(async move {
-        let _open = open;
-        engine.drive(id).await
-    });
-    if let Err(error) = driven.await.map_err(anyhow::Error::from).flatten() {
+    let id = Id::<Batch>::new(number);
+    if let Err(error) = at(&desk, move |engine| async move { engine.drive(id).await }).await {
         tracing::error!(batch.id = %id, error = format!("{error:#}"), "driving a batch failed");
     }
     Ok(())
@@ -202,13 +211,8 @@ async fn drive(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
 
 /// One job: send a message to the registry.
 async fn tell(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
-    let (engine, id) = (Arc::clone(&desk.engine), Id::<Publication>::new(number));
-    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
-    let told = tokio::spawn(async move {
-        let _open = open;
-        engine.tell(id).await
-    });
-    if let Err(error) = told.await.map_err(anyhow::Error::from).flatten() {
+    let id = Id::<Publication>::new(number);
+    if let Err(error) = at(&desk, move |engine| async move { engine.tell(id).await }).await {
         tracing::error!(publication.id = %id, error = format!("{error:#}"), "telling the registry failed");
     }
     Ok(())
@@ -216,13 +220,8 @@ async fn tell(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
 
 /// One job: look into a mailbox.
 async fn collect(number: i64, desk: Data<Desk>) -> Result<(), BoxDynError> {
-    let (engine, id) = (Arc::clone(&desk.engine), Id::<Mailbox>::new(number));
-    let Ok(open) = Arc::clone(&desk.open).try_read_owned() else { return Ok(()) };
-    let collected = tokio::spawn(async move {
-        let _open = open;
-        engine.collect(id).await
-    });
-    if let Err(error) = collected.await.map_err(anyhow::Error::from).flatten() {
+    let id = Id::<Mailbox>::new(number);
+    if let Err(error) = at(&desk, move |engine| async move { engine.collect(id).await }).await {
         tracing::error!(mailbox.id = %id, error = format!("{error:#}"), "looking into a mailbox failed");
     }
     Ok(())

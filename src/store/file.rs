@@ -4,7 +4,7 @@ use anyhow::Result;
 use paymaster_connectors::contract::Listed;
 
 use super::db::{Row, Tx};
-use super::values;
+use super::{Store, values};
 use crate::domain::id::{File, Id, Mailbox};
 
 /// Makes a mailbox for a provider that has none, due at once. True when it is new.
@@ -191,11 +191,11 @@ pub async fn list(tx: &mut Tx, provider: Option<&str>, above: i64, limit: i64) -
     tx.rows(&sql, values![above, provider, limit]).await?.iter().map(file_row).collect()
 }
 
-/// A part of a file, sealed; `None` after the last.
-pub async fn part(tx: &mut Tx, id: Id<File>, position: i64) -> Result<Option<Vec<u8>>> {
+/// A part of a file as it came; `None` after the last.
+pub async fn part(store: &Store, id: Id<File>, position: i64) -> Result<Option<Vec<u8>>> {
     let sql = "SELECT sealed FROM file_part WHERE file = $1 AND position = $2";
-    let row = tx.row(sql, values![id.number(), position]).await?;
-    row.map(|row| Ok(row.bytes(0)?.to_vec())).transpose()
+    let row = store.read().await?.row(sql, values![id.number(), position]).await?;
+    row.map(|row| store.keys.open(row.bytes(0)?)).transpose()
 }
 
 /// The file has been read, or cannot be.

@@ -302,14 +302,14 @@ fn entry_row(row: &Row) -> Result<EntryRow> {
     })
 }
 
-/// The batch of the next disbursement above a number that an entry of the statement names, with that number.
-pub async fn next_batch(tx: &mut Tx, row: &StatementRow, above: i64) -> Result<Option<(i64, Id<Batch>)>> {
+/// The batch of the next disbursement above a number that an entry of the statement names.
+pub async fn next_batch(tx: &mut Tx, row: &StatementRow, above: i64) -> Result<Option<Id<Batch>>> {
     let Some((_, last)) = row.disbursements else { return Ok(None) };
-    let sql = "SELECT e.disbursement, d.batch FROM entry e JOIN disbursement d ON d.number = e.disbursement \
+    let sql = "SELECT d.batch FROM entry e JOIN disbursement d ON d.number = e.disbursement \
                JOIN batch b ON b.number = d.batch WHERE e.disbursement > $2 AND e.disbursement <= $3 \
                AND e.statement = $1 AND b.provider = $4 ORDER BY e.disbursement LIMIT 1";
     let bound = values![row.id.number(), above, last, &row.provider];
-    tx.row(sql, bound).await?.map(|row| Ok((row.int(0)?, Id::new(row.int(1)?)))).transpose()
+    tx.row(sql, bound).await?.map(|row| row.int(0).map(Id::new)).transpose()
 }
 
 /// Entries of a statement that name disbursements of a batch, in the order of those.

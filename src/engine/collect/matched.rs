@@ -10,7 +10,7 @@ use paymaster_connectors::contract::{
 };
 use serde_json::json;
 
-use super::statement::{kind_of, title};
+use super::statement::title;
 use super::stored::Rest;
 use crate::domain::batch::effective;
 use crate::domain::disbursement::State;
@@ -19,10 +19,10 @@ use crate::domain::matching::{Line, LineKind, Misfit, Ordered, meaning, report, 
 use crate::engine::Engine;
 use crate::store::batch::{self, BatchRow};
 use crate::store::db::Tx;
-use crate::store::disbursement;
-use crate::store::disbursement::Member;
+use crate::store::disbursement::{self, Member};
 use crate::store::file::{FileRow, Held};
 use crate::store::payroll::Total;
+use crate::store::seal::hex;
 use crate::store::statement::{self, Booked, EntryRow, StatementRow};
 
 /// Entries beyond two for each payment that one statement may have of a batch.
@@ -55,7 +55,8 @@ impl Engine {
         let rows = statement::of_file(&mut tx, file.id).await?;
         drop(tx);
         for row in rows.iter().filter(|row| row.standing == "counted") {
-            let counted = Counted { file, row, kind: kind_of(&row.kind) };
+            let kind = StatementKind::parse(&row.kind).context("a stored kind of statement is unknown")?;
+            let counted = Counted { file, row, kind };
             self.match_statement(held, &counted).await.with_context(|| title(row))?;
         }
         Ok(())
@@ -65,7 +66,7 @@ impl Engine {
         let (mut above, mut named) = (0, 0);
         loop {
             let mut tx = self.store.read().await?;
-            let Some((_, id)) = statement::next_batch(&mut tx, counted.row, above).await? else { break };
+            let Some(id) = statement::next_batch(&mut tx, counted.row, above).await? else { break };
             let row = batch::get_any(&mut tx, id).await?.context("a batch is gone")?;
             drop(tx);
             self.hold_on(held).await?;
@@ -153,7 +154,7 @@ impl Engine {
         for entry in entries {
             let number = entry.disbursement;
             let Ok(at) = facts.binary_search_by_key(&number, |fact| fact.reference.number()) else {
-                // Held or withdrawn: it never left, and `apply` says so.
+                // It left its batch a moment ago, unsent: `apply` tells a person.
                 matched.push_unknown(self, entry);
                 continue;
             };
@@ -248,11 +249,6 @@ impl Matched {
 fn day_before(first_copy_at: i64) -> NaiveDate {
     let at = chrono::DateTime::from_timestamp_micros(first_copy_at.saturating_sub(DAY_MICROS));
     at.unwrap_or_default().date_naive()
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The batch a name means, if it is one of this provider's: the names of what is inside a file begin with the file's.

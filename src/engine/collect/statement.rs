@@ -15,21 +15,6 @@ use crate::store::{exception, file};
 /// Faults of a statement that are told in words; the rest as a number.
 const FAULTS_TOLD_MAX: usize = 5;
 
-/// Stored and shown name of a kind of statement.
-pub(super) fn kind_name(kind: StatementKind) -> &'static str {
-    match kind {
-        StatementKind::Statement => "statement",
-        StatementKind::Interim => "interim",
-        StatementKind::Notice => "notice",
-    }
-}
-
-/// Reads a stored name of a kind.
-pub(super) fn kind_of(name: &str) -> StatementKind {
-    let all = [StatementKind::Statement, StatementKind::Interim, StatementKind::Notice];
-    all.into_iter().find(|kind| kind_name(*kind) == name).unwrap_or(StatementKind::Interim)
-}
-
 /// A statement while its entries come.
 struct Staging {
     row: StatementRow,
@@ -78,7 +63,7 @@ impl Engine {
             id: Id::new(self.store.draw(1, now).await?.take()?),
             file: file.id,
             provider: file.provider.clone(),
-            kind: kind_name(head.kind).to_owned(),
+            kind: head.kind.name().to_owned(),
             name: head.id.clone(),
             account: head.account.clone(),
             sequence: head.sequence.map(i64::try_from).transpose()?,
@@ -161,7 +146,7 @@ impl Engine {
             statement::overrule(tx, other.id).await?;
             return Ok(Some(text));
         }
-        if row.kind == kind_name(StatementKind::Statement) {
+        if row.kind == StatementKind::Statement.name() {
             return self.look_beside(tx, row).await;
         }
         Ok(None)

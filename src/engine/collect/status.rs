@@ -9,13 +9,14 @@ use paymaster_connectors::contract::{
 };
 use serde_json::json;
 
-use super::matched::{batch_named, hex};
+use super::matched::batch_named;
 use super::stored::{Reading, Status, Told};
 use crate::domain::matching::names;
 use crate::engine::Engine;
 use crate::store::batch::BatchRow;
 use crate::store::disbursement;
 use crate::store::file::{FileRow, Held};
+use crate::store::seal::hex;
 
 /// Alarms of one kind that are told in words.
 const TOLD_MAX: usize = 3;

@@ -116,10 +116,7 @@ fn read(connector: &dyn Connector, mut parts: Parts, teller: &mut Teller) -> Res
 async fn feed(store: Store, id: Id<File>, parts: Sender<Vec<u8>>) -> Result<()> {
     let mut position = 0;
     loop {
-        let mut tx = store.read().await?;
-        let sealed = file::part(&mut tx, id, position).await?;
-        drop(tx);
-        let part = sealed.map(|sealed| store.keys.open(&sealed)).transpose()?.unwrap_or_default();
+        let part = file::part(&store, id, position).await?.unwrap_or_default();
         let is_last = part.is_empty();
         if parts.send(part).await.is_err() || is_last {
             return Ok(());

@@ -29,6 +29,7 @@ use crate::store::generation::{self, Place};
 use crate::store::ledger::{self, Account, Entry};
 use crate::store::notes::{self, ExceptionRow, Fact};
 use crate::store::payroll::{PayrollRow, Total};
+use crate::store::seal::hex;
 
 /// Numbers one ruling takes, but for its messages: evidence, ledger by account, journal, completion, an ejection.
 const RULING_NUMBERS: usize = 24 + EJECTION_NUMBERS;
@@ -213,7 +214,7 @@ impl Ruling<'_> {
         json!({
             "code": key.code, "decision": key.decision.name(), "reason": key.reason,
             "proposed_by": key.by, "confirmed_by": self.checker.person,
-            "exceptions": self.tasks.len(), "exceptions_sha256": hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+            "exceptions": self.tasks.len(), "exceptions_sha256": hex(hash),
             "exceptions_named": exceptions.collect::<Vec<_>>(),
             "disbursements": rows.len(), "named": payments.collect::<Vec<_>>(),
             "evidence_given": key.evidence.and_then(shown),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use paymaster_connectors::contract::{Currency, Money};
+use paymaster_connectors::contract::{Currency, Money, StatementKind};
 
 use super::{Cell, Check, Column, Kind, Made, ROWS_ASKED, ROWS_MAX, Sums};
 use crate::domain::id::{Id, Payroll};
@@ -42,9 +42,6 @@ pub(super) const DIFFERENCES: &[Column] = &[
 const STATEMENTS_PAGE: i64 = 1_000;
 /// Most payrolls that are compared for one report.
 const PAYROLLS_MAX: usize = 10_000;
-/// Kind of a statement that closes a period; others announce what is booked later.
-const CLOSING: &str = "statement";
-
 /// Charges. No account of the ledger tells of them; they are held against what each statement comes to.
 pub(super) async fn fees(tx: &mut Tx, only: &Within<'_>) -> Result<Made> {
     let (mut rows, mut report, mut books) = (Vec::new(), Sums::default(), Sums::default());
@@ -61,7 +58,7 @@ pub(super) async fn fees(tx: &mut Tx, only: &Within<'_>) -> Result<Made> {
                 Cell::text(fee.currency.code()),
             ]);
         }
-        for line in statements(tx, &provider, |line| line.kind == CLOSING && line.standing == "counted").await? {
+        for line in statements(tx, &provider, |line| closes(line) && line.standing == "counted").await? {
             if let Some(currency) = line.currency.as_deref().and_then(Currency::parse) {
                 books.add(currency, line.fees_minor)?;
             }
@@ -167,12 +164,17 @@ impl Engine {
     }
 }
 
+/// Whether a statement closes a period; others announce what is booked later.
+fn closes(line: &StatementLine) -> bool {
+    line.kind == StatementKind::Statement.name()
+}
+
 /// Whether something about a statement is open. One that is known already or was replaced says nothing by itself, and
 /// what is announced only has no balances that could be proven.
 fn is_open(line: &StatementLine) -> bool {
     let replaced = matches!(line.standing.as_str(), "repeat" | "overruled");
     let quiet = (line.faults, line.unknown.0, line.misfits, line.exceptions) == (0, 0, 0, 0);
-    !replaced && !line.is_reconciled() && (line.kind == CLOSING || !quiet)
+    !replaced && !line.is_reconciled() && (closes(line) || !quiet)
 }
 
 /// A statement's differences, one a row; one at least.
@@ -186,7 +188,7 @@ fn statement_rows(line: &StatementLine, codes: &[String]) -> Vec<Vec<Cell>> {
     if line.standing != "counted" {
         found.push((line.standing.clone(), Cell::Empty, Cell::Empty));
     }
-    if line.kind == CLOSING && line.proof.as_deref() != Some("holds") {
+    if closes(line) && line.proof.as_deref() != Some("holds") {
         let proof = line.proof.as_deref().unwrap_or("unproven");
         found.push((format!("balances: {proof}"), Cell::Empty, Cell::Empty));
     }
