@@ -53,8 +53,10 @@ impl Connector for Bank {
     }
 
     async fn submit(&self, batch: &Batch, wire: &[u8], gate: &dyn Gate, said: &mut dyn Said) -> Result<(), Failure> {
-        // What is to be sent is looked at once more: a file that is not the batch does not leave.
-        pain001::check(batch, wire)?;
+        // What is to be sent is looked at once more: a file that is not the batch does not leave. That is our own fault and
+        // says nothing of payments, of which an earlier copy may be on its way.
+        pain001::check(batch, wire)
+            .map_err(|error| Failure::Blocked(Reason::new(ReasonClass::Format, "not_the_batch", error.to_string())))?;
         let name = pain001::file_name(&self.settings.bank, batch);
         let items = u32::try_from(batch.instructions.len()).unwrap_or(u32::MAX);
         self.delivery.put(&name, wire, items, gate).await?;
