@@ -353,7 +353,7 @@ fn proven(said: &Said) -> Value {
     let int = |key: &str| object[key].as_i64().unwrap();
     assert_eq!((int("in_doubt"), int("paid_twice"), int("forgotten")), (0, 0, 0));
     assert_eq!(int("rows"), int("accepted") + int("refused"));
-    assert_eq!(int("accepted"), int("settled") + int("rejected"));
+    assert_eq!(int("accepted"), int("settled") + int("rejected") + int("returned"));
     assert!(int("settled") > 0 && int("sum_settled_minor") > 0, "{object}");
     object
 }

@@ -121,7 +121,7 @@ impl Ended {
         lines.push(String::new());
         let says = |yes: bool| if yes { "agrees" } else { "DOES NOT AGREE" };
         lines.push(format!(
-            "  file = accepted + refused, accepted = settled + rejected + open: {}",
+            "  file = accepted + refused, accepted = settled + rejected + returned + open: {}",
             says(self.stages_agree())
         ));
         lines.push(format!("  our books                {:>24} settled", money(self.all.settled.sum_minor)));
